@@ -1,0 +1,89 @@
+"""The facts about one model that translation depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DialectName = Literal["chat", "native"]
+"""What is spoken to the upstream: ``/ai/v1/chat/completions`` or ``/ai/run/{model}``."""
+
+Shape = Literal["legacy", "openai", "hybrid"]
+"""Which request schema the upstream validates: Cloudflare's older one, OpenAI's, or gpt-oss's mixture of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens; ``None`` where Cloudflare publishes no price."""
+
+    input: float | None = None
+    output: float | None = None
+    cached_input: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEfforts:
+    """The reasoning efforts that a model takes.
+
+    Attributes:
+        supported: In Cloudflare's words, such as ``low``.
+        default: What the model does when nothing is asked.
+        mandatory: Reasoning cannot be turned off.
+    """
+
+    supported: tuple[str, ...]
+    default: str | None = None
+    mandatory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model in Cloudflare's catalogue.
+
+    Attributes:
+        id: What Cloudflare calls it, such as ``@cf/openai/gpt-oss-120b``.
+        task: Cloudflare's task name, such as ``Text Generation``.
+        dialect: What we speak to it.
+        shape: Which request schema it validates.
+        context_window: Tokens of input and output together; ``None`` when unknown.
+        function_calling: It calls tools.
+        reasoning: It thinks before it answers.
+        vision: It reads images.
+        json_schema: Where it wants a JSON schema: ``bare``, in OpenAI's ``envelope``, or not at all.
+        thinks_inline: Its reasoning comes inside the text and ends with ``</think>``; the opening tag may be missing.
+        reasoning_efforts: The efforts it takes; ``None`` when it has no such knob.
+        requires_paid: The account must be on the Workers Paid plan.
+        chat: It holds a conversation (moderation and decision models do not).
+        price: What it costs.
+        neurons_per_million: Neurons per million input and output tokens, when known.
+        created: When it appeared in the catalogue, in Unix seconds; 0 when unknown.
+        description: One line about it.
+    """
+
+    id: str
+    task: str = "Text Generation"
+    dialect: DialectName = "chat"
+    shape: Shape = "legacy"
+    context_window: int | None = None
+    function_calling: bool = False
+    reasoning: bool = False
+    vision: bool = False
+    json_schema: Literal["bare", "envelope", "none"] = "bare"
+    thinks_inline: bool = False
+    reasoning_efforts: ReasoningEfforts | None = None
+    requires_paid: bool = False
+    chat: bool = True
+    price: Price = field(default_factory=Price)
+    neurons_per_million: tuple[float, float] | None = None
+    created: int = 0
+    description: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the id, such as ``gpt-oss-120b``."""
+        return self.id.rpartition("/")[2]
+
+    @property
+    def owner(self) -> str:
+        """Who made it: the middle part of the id, such as ``openai``."""
+        return self.id.removeprefix("@").split("/")[1] if self.id.count("/") > 1 else "cloudflare"

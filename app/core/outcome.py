@@ -1,0 +1,58 @@
+"""The record of one exchange: read alike by the log, the limits, the store and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.core.usage import Usage
+
+Ending = Literal["completed", "failed", "refused", "disconnected"]
+"""How an exchange ended: answered whole; broke off or failed upstream; never sent; the client left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One request with its answer, without any of its content.
+
+    Attributes:
+        request_id: What the client saw as ``x-request-id``.
+        surface: What the client spoke.
+        caller: The caller's public name.
+        model: The model as the client named it.
+        upstream_model: The model that was asked; ``None`` when it did not come to that.
+        dialect: What was spoken to the upstream.
+        stream: The client asked for a stream.
+        status: The HTTP status that the client saw; 499 when it left before one.
+        ending: How it ended.
+        finish_reason: Why the model stopped.
+        error_code: OpenAI's code of the failure, or its type where it has no code.
+        upstream_status: The upstream's HTTP status.
+        upstream_code: Cloudflare's own error code.
+        upstream_request_id: Cloudflare's ``cf-ray``.
+        usage: What it cost.
+        dropped: Fields that could not be sent.
+        adjusted: Fields whose value had to be changed.
+        seconds: From the request's arrival to its end.
+        first_byte_seconds: From the request's arrival to the first byte of the answer.
+    """
+
+    request_id: str
+    surface: str
+    caller: str
+    model: str | None
+    upstream_model: str | None
+    dialect: str | None
+    stream: bool
+    status: int
+    ending: Ending
+    finish_reason: str | None
+    error_code: str | None
+    upstream_status: int | None
+    upstream_code: int | None
+    upstream_request_id: str | None
+    usage: Usage | None
+    dropped: tuple[str, ...]
+    adjusted: tuple[str, ...]
+    seconds: float
+    first_byte_seconds: float | None

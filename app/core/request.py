@@ -1,0 +1,150 @@
+"""What is to be generated, in words that belong to no surface and no dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextContent:
+    """A piece of text in a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """An image in a message.
+
+    Attributes:
+        url: An ``https:`` URL or a ``data:`` URI.
+        detail: ``low``, ``high``, ``auto`` or ``original``.
+    """
+
+    url: str
+    detail: str | None = None
+
+
+Content: TypeAlias = TextContent | ImageContent
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model made in an earlier turn.
+
+    Attributes:
+        call_id: Ties the call to its result.
+        name: The tool's name.
+        arguments: A JSON text.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: A text, or pieces of several kinds; ``""`` where an assistant only called tools.
+        tool_calls: The calls that an assistant made.
+        tool_call_id: Of a tool's message: the call it answers.
+        reasoning: What an assistant thought, sent back so that it can go on thinking.
+        name: The participant's name, when the client gave one.
+    """
+
+    role: Role
+    content: str | tuple[Content, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call.
+
+    Attributes:
+        name: Its name.
+        description: What it is for; ``""`` when the client said nothing.
+        parameters: The JSON schema of its arguments; ``None`` when it takes none.
+        strict: The arguments must match the schema.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """A tool choice that forces one tool."""
+
+    name: str
+
+
+ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """A shape that the answer must have.
+
+    Attributes:
+        kind: Any JSON object, or one that matches a schema.
+        schema: The JSON schema.
+        name: The schema's name.
+        description: What the schema is for.
+        strict: The answer must match the schema exactly.
+    """
+
+    kind: Literal["json_object", "json_schema"]
+    schema: Mapping[str, Any] | None = None
+    name: str = ""
+    description: str = ""
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One request for text, read from any surface.
+
+    Attributes:
+        model: As the client named it: an id, a short name or an alias.
+        messages: The conversation, oldest first.
+        stream: The client wants a stream.
+        max_tokens: The most tokens to produce, reasoning included; ``None`` for as many as fit.
+        knobs: Tuning values by OpenAI's names (``temperature``, ``top_p``, ``seed`` …), checked against OpenAI's
+            ranges; values that the client left out or sent as null are absent.
+        tools: What the model may call.
+        tool_choice: Whether it must; ``None`` when the client did not say.
+        parallel_tool_calls: Whether it may call several at once.
+        response_format: A shape that the answer must have.
+        reasoning_effort: How long to think, in OpenAI's words.
+        cache_key: What the client says this conversation is known by, for the upstream's prefix cache.
+        extra: Fields that OpenAI's schema does not know; they travel on to models that speak OpenAI's shape.
+        raw: The body as it came, for the surface that echoes it.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    max_tokens: int | None = None
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    cache_key: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)

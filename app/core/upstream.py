@@ -1,0 +1,68 @@
+"""What goes to the upstream, and how an upstream's answer becomes events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app.core.events import Event
+from app.core.model import Model
+from app.core.request import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request in a dialect.
+
+    Attributes:
+        path: Below the account's ``/ai``, such as ``/v1/chat/completions``.
+        json: The body.
+        stream: The upstream is asked to stream.
+        max_tokens: The token limit in the body; a spent limit is how a cut answer is recognised.
+        headers: Beside those of every request.
+        dropped: OpenAI's names of the fields that could not be sent.
+        adjusted: OpenAI's names of the fields whose value had to be changed.
+    """
+
+    path: str
+    json: Mapping[str, Any]
+    stream: bool
+    max_tokens: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Turns one upstream answer into events; made for each answer, and fed its frames in order."""
+
+    def feed(self, frame: bytes) -> Sequence[Event]:
+        """Take the data of one SSE frame."""
+
+    def close(self) -> Sequence[Event]:
+        """Say that no more frames will come. Whatever is missing is made up for: an answer that just stops fails."""
+
+    def read(self, body: bytes) -> Sequence[Event]:
+        """Take a whole unstreamed answer: the complete event stream, terminal event included."""
+
+
+class Dialect(Protocol):
+    """What Cloudflare speaks on one of its routes."""
+
+    name: str
+
+    def write(self, request: GenerationRequest, model: Model, *, stream: bool) -> UpstreamRequest:
+        """Translate a request.
+
+        Args:
+            request: What to generate.
+            model: The model that will do it.
+            stream: Ask for a stream where the features in use can stream.
+
+        Raises:
+            BadRequest: A feature that this model does not have, named by its field.
+        """
+
+    def reader(self, sent: UpstreamRequest, model: Model, now: float) -> Reader:
+        """Make a reader for the answer to ``sent``; ``now`` is the Unix time, for errors that name a deadline."""

@@ -1,0 +1,1 @@
+"""Bytes: SSE framing and JSON."""
