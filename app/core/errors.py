@@ -38,6 +38,10 @@ class ApiError(Exception):
         retry_after: Seconds after which another try makes sense; ``None`` when unknown.
         should_retry: Overrides what the SDKs would decide by the status alone (header ``x-should-retry``).
         upstream_code: Cloudflare's own code, for the log.
+
+    Attributes:
+        upstream_status: The upstream's HTTP status, for the log; ``None`` when the failure is not an answer of it.
+        upstream_request_id: Cloudflare's ``cf-ray`` of the failed call, for the log.
     """
 
     status: int = 500
@@ -45,6 +49,8 @@ class ApiError(Exception):
     code: str | None = None
     retry_after: float | None = None
     should_retry: bool | None = None
+    upstream_status: int | None = None
+    upstream_request_id: str | None = None
     default_message: ClassVar[str] = "The server had an error while processing your request."
 
     def __init__(

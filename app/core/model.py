@@ -14,11 +14,19 @@ Shape = Literal["legacy", "openai", "hybrid"]
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens; ``None`` where Cloudflare publishes no price."""
+    """USD per million tokens; ``None`` where Cloudflare publishes no price.
+
+    Attributes:
+        input: Per million input tokens.
+        output: Per million output tokens.
+        cached_input: Per million input tokens that were in the prefix cache.
+        units: USD in Cloudflare's other units, such as ``("per audio minute", 0.0005)``.
+    """
 
     input: float | None = None
     output: float | None = None
     cached_input: float | None = None
+    units: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,9 @@ class Model:
         neurons_per_million: Neurons per million input and output tokens, when known.
         created: When it appeared in the catalogue, in Unix seconds; 0 when unknown.
         description: One line about it.
+        dimensions: Of an embedding model: the length of its vectors, when known.
+        max_input_tokens: Of an embedding model: the longest input it reads, when known.
+        deprecated_on: The day on which Cloudflare plans to retire it, as ``YYYY-MM-DD``.
     """
 
     id: str
@@ -77,6 +88,9 @@ class Model:
     neurons_per_million: tuple[float, float] | None = None
     created: int = 0
     description: str = ""
+    dimensions: int | None = None
+    max_input_tokens: int | None = None
+    deprecated_on: str | None = None
 
     @property
     def short_name(self) -> str:

@@ -133,6 +133,8 @@ class GenerationRequest:
         cache_key: What the client says this conversation is known by, for the upstream's prefix cache.
         extra: Fields that OpenAI's schema does not know; they travel on to models that speak OpenAI's shape.
         raw: The body as it came, for the surface that echoes it.
+        dropped: Paths of the fields that the surface had to leave out, such as ``tools[2]``, for the header that
+            tells the client.
     """
 
     model: str
@@ -148,3 +150,4 @@ class GenerationRequest:
     cache_key: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
