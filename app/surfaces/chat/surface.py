@@ -1,0 +1,37 @@
+"""The chat surface as the exchange knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.errors import ApiError
+from app.core.generation import Generation
+from app.core.request import GenerationRequest
+from app.core.surface import NewId
+from app.surfaces.chat import read, write
+from app.surfaces.chat.write import ChatWriter
+
+
+class ChatSurface:
+    """``POST /v1/chat/completions``."""
+
+    name = "chat"
+
+    def read(self, body: Mapping[str, Any]) -> GenerationRequest:
+        """Check and translate a request body; see ``app.surfaces.chat.read``."""
+        return read.read_request(body)
+
+    def writer(self, request: GenerationRequest, model: str, new_id: NewId, now: float) -> ChatWriter:
+        """Make a writer for a streamed answer."""
+        return write.writer(request, model, new_id, now)
+
+    def body(
+        self, request: GenerationRequest, generation: Generation, model: str, new_id: NewId, now: float
+    ) -> dict[str, Any]:
+        """Write a finished generation as one body."""
+        return write.body(request, generation, model, new_id, now)
+
+    def error_frames(self, error: ApiError) -> bytes:
+        """A failure after the first byte that the writer did not hear of."""
+        return write.error_frames(error)

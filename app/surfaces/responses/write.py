@@ -1,0 +1,193 @@
+"""Writing a Responses answer: the frames of one stream, or one body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from app.core.errors import ApiError
+from app.core.events import Closed, Delta, Event, Failed, Finished, FinishReason, Opened, Started
+from app.core.generation import Generation
+from app.core.request import GenerationRequest
+from app.core.surface import NewId
+from app.core.usage import Usage
+from app.surfaces.responses import record
+from app.surfaces.responses.frames import WORDS, Numbered, delta_prefix, place
+from app.surfaces.responses.items import Item, Status, new_item, summary_part
+from app.surfaces.responses.tools import read_tools
+from app.wire.codec import decode, encode
+from app.wire.sse import DONE
+
+
+class _Live:
+    """An item that is being written."""
+
+    __slots__ = ("body", "index", "item", "pieces", "prefix")
+
+    def __init__(self, item: Item, index: int) -> None:
+        self.item = item
+        self.index = index
+        self.pieces: list[str] = []
+        # A custom tool's input can be read from the arguments only when they are complete.
+        self.prefix = b"" if item.kind == "custom" else delta_prefix(item, index)
+        self.body: dict[str, Any] | None = None
+
+    def text(self) -> str:
+        text = "".join(self.pieces)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Half a character in a token was sent as U+FFFD, and the whole must be what was sent.
+            return "".join(decode(encode(piece)) for piece in self.pieces)
+        return text
+
+
+class ResponsesWriter:
+    """Turns events into the frames of one stream.
+
+    The closing frames of the last item wait for the next event: only then is it known whether the item is complete
+    or was cut off.
+
+    Args:
+        request: The request that is answered.
+        model: What the answer calls the model.
+        new_id: Makes ids.
+        now: When the answer began, in Unix seconds.
+        clock: Tells the Unix time when the answer ends; without it the end is the beginning.
+    """
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        model: str,
+        new_id: NewId,
+        now: float,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._new_id = new_id
+        self._toolbox = read_tools(request.raw)
+        self._summarise = record.wants_summary(request)
+        self._created = int(now)
+        self._clock = clock
+        self._record = record.begun(request, new_id("resp_"), model, self._created)
+        self._frames = Numbered()
+        self._live: list[_Live] = []
+        self._held: _Live | None = None
+
+    def feed(self, event: Event) -> bytes:
+        """Take the next event: whole frames, or nothing."""
+        if type(event) is Delta:
+            live = self._live[event.part]
+            live.pieces.append(event.text)
+            return self._frames.text(live.prefix, event.text) if live.prefix else b""
+        match event:
+            case Started():
+                return self._begin()
+            case Opened():
+                return self._release("completed") + self._open(event)
+            case Closed(part=part):
+                return self._close(self._live[part])
+            case Finished(reason=reason, usage=usage):
+                return self._finish(reason, usage)
+            case Failed(error=error, usage=usage):
+                return self._fail(error, usage)
+        return b""
+
+    def _begin(self) -> bytes:
+        frame = self._frames.frame
+        return frame("response.created", response=self._record) + frame("response.in_progress", response=self._record)
+
+    def _open(self, event: Opened) -> bytes:
+        item = new_item(event.kind, event.call_id, event.name, self._toolbox, self._new_id)
+        index = len(self._live)
+        self._live.append(_Live(item, index))
+        frames = self._frames.frame("response.output_item.added", output_index=index, item=item.begun())
+        if WORDS[item.kind].in_content:
+            frames += self._frames.frame("response.content_part.added", **place(item, index), part=item.part(""))
+        return frames
+
+    def _close(self, live: _Live) -> bytes:
+        # Only the last item of an answer may be incomplete; calls that were made side by side may end in any order.
+        if live.index < len(self._live) - 1:
+            return self._end_item(live, "completed")
+        self._held = live
+        return b""
+
+    def _release(self, status: Status) -> bytes:
+        held, self._held = self._held, None
+        return b"" if held is None else self._end_item(held, status)
+
+    def _end_item(self, live: _Live, status: Status) -> bytes:
+        item, index = live.item, live.index
+        frame = self._frames.frame
+        words = WORDS[item.kind]
+        text = live.text()
+        value = item.value(text, status)
+        frames: list[bytes] = []
+        if value and (item.kind == "custom" or not text):
+            # What no frame of text has brought yet.
+            frames.append(self._frames.text(live.prefix or delta_prefix(item, index), value))
+        done = {**place(item, index), words.field: value}
+        if item.kind == "text":
+            done["logprobs"] = []
+        elif item.kind == "function" and item.origin is not None:
+            done["name"] = item.origin.name
+        frames.append(frame(words.done, **done))
+        if words.in_content:
+            frames.append(frame("response.content_part.done", **place(item, index), part=item.part(value)))
+        if item.kind == "reasoning" and self._summarise and value:
+            frames.extend(self._summary(live, value))
+        live.body = item.whole(value, status, summarise=self._summarise)
+        frames.append(frame("response.output_item.done", output_index=index, item=live.body))
+        return b"".join(frames)
+
+    def _summary(self, live: _Live, text: str) -> list[bytes]:
+        frame = self._frames.frame
+        where = {"item_id": live.item.id, "output_index": live.index, "summary_index": 0}
+        return [
+            frame("response.reasoning_summary_part.added", **where, part=summary_part("")),
+            frame("response.reasoning_summary_text.delta", **where, delta=text),
+            frame("response.reasoning_summary_text.done", **where, text=text),
+            frame("response.reasoning_summary_part.done", **where, part=summary_part(text)),
+        ]
+
+    def _finish(self, reason: FinishReason, usage: Usage | None) -> bytes:
+        frames = self._release(record.last_status(reason))
+        now = self._created if self._clock is None else int(self._clock())
+        response = record.finished(self._record, self._output(), reason, usage, now)
+        return frames + self._frames.frame(f"response.{response['status']}", response=response) + DONE
+
+    def _fail(self, error: ApiError, usage: Usage | None) -> bytes:
+        # A stream that failed before it began still begins: clients insist on it.
+        frames = self._release(record.last_status(None)) if self._frames.number else self._begin()
+        frames += self._frames.error(error)
+        response = record.failed(self._record, self._output(), error, usage)
+        return frames + self._frames.frame("response.failed", response=response) + DONE
+
+    def _output(self) -> list[dict[str, Any]]:
+        return [live.body for live in self._live if live.body is not None]
+
+
+def body(
+    request: GenerationRequest,
+    generation: Generation,
+    model: str,
+    new_id: NewId,
+    now: float,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, Any]:
+    """Write a finished generation as one Response object."""
+    toolbox = read_tools(request.raw)
+    summarise = record.wants_summary(request)
+    created = int(now)
+    response = record.begun(request, new_id("resp_"), model, created)
+    output: list[dict[str, Any]] = []
+    last = len(generation.parts) - 1
+    for index, part in enumerate(generation.parts):
+        item = new_item(part.kind, part.call_id, part.name, toolbox, new_id)
+        status = record.last_status(generation.reason) if index == last else "completed"
+        output.append(item.whole(item.value(part.text, status), status, summarise=summarise))
+    if generation.error is not None:
+        return record.failed(response, output, generation.error, generation.usage)
+    now_ended = created if clock is None else int(clock())
+    return record.finished(response, output, generation.reason or "stop", generation.usage, now_ended)
