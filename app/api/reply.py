@@ -1,0 +1,204 @@
+"""Sending an answer: one body, or a stream that begins only when its first bytes exist."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api.errors import error_body, error_headers
+from app.core.errors import ApiError, BadRequest, Internal, TooLarge
+from app.exchange import Exchange
+from app.wire.codec import encode
+from app.wire.sse import KEEP_ALIVE
+
+_STREAM_HEADERS = {"cache-control": "no-cache"}
+
+
+class ClientLeft(Exception):
+    """The client has gone before its request was whole."""
+
+
+class Presence:
+    """Watches whether the client is still there, and cancels the task that serves it when it is not.
+
+    While a stream is silent it also sends comment lines, so that nobody between here and the client takes the silence
+    for death. One task for both, and nothing per chunk.
+
+    Args:
+        receive: Where the server says that the client has left.
+        send: Where comment lines go.
+        interval: Seconds of silence before a comment line; 0 for none.
+    """
+
+    def __init__(self, receive: Receive, send: Send, interval: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._interval = interval
+        self._served: asyncio.Task[object] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._busy = True
+        self._spoke = False
+        self.left = False
+
+    async def __aenter__(self) -> Self:
+        self._served = asyncio.current_task()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        assert self._watcher is not None  # noqa: S101 - made on entering
+        self._watcher.cancel()
+        if kind is asyncio.CancelledError and self.left:
+            assert self._served is not None  # noqa: S101 - set on entering
+            # Only our own cancellation ends here; one from outside goes on.
+            return self._served.uncancel() == 0
+        return False
+
+    async def send(self, block: bytes, *, more: bool) -> None:
+        """Send a part of a stream's body; comment lines come only between two of them."""
+        self._busy = self._spoke = True
+        await self._send({"type": "http.response.body", "body": block, "more_body": more})
+        self._busy = not more
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._interval or None):
+                    message = await self._receive()
+            except TimeoutError:
+                await self._break_silence()
+                continue
+            if message["type"] == "http.disconnect":
+                self.left = True
+                assert self._served is not None  # noqa: S101 - set on entering
+                self._served.cancel()
+                return
+
+    async def _break_silence(self) -> None:
+        if self._spoke:
+            self._spoke = False
+        elif not self._busy:
+            await self._send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+
+
+class EventStream(EventSourceResponse):
+    """A stream of finished frames.
+
+    The library's own way of sending starts a task group with three tasks per stream, encodes each event and ends every
+    stream on a signal of its own; frames here are finished bytes, and who watches the client is ``Presence``.
+    """
+
+    def __init__(self, exchange: Exchange, first: bytes, presence: Presence, headers: Mapping[str, str]) -> None:
+        super().__init__(content=_nothing(), headers=headers, sep="\n", ping=0)
+        self._exchange = exchange
+        self._first = first
+        self._presence = presence
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the status, then every block as it comes."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        presence, more = self._presence, self._exchange.more
+        await presence.send(self._first, more=True)
+        while block := await more():
+            await presence.send(block, more=True)
+        await presence.send(b"", more=False)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """No blocks: a stream asks its exchange for them."""
+    for block in tuple[bytes, ...]():
+        yield block
+
+
+class Replies:
+    """Serves exchanges over HTTP.
+
+    Args:
+        max_body_bytes: The largest request body that is read.
+        keep_alive_seconds: Silence in a stream before a comment line; 0 for none.
+    """
+
+    def __init__(self, *, max_body_bytes: int, keep_alive_seconds: float) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._keep_alive_seconds = keep_alive_seconds
+
+    async def serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one exchange from the request's first byte to the answer's last."""
+        try:
+            try:
+                raw = await self._read(scope, receive)
+            except ApiError as error:
+                exchange.fail(error)
+                await _send_error(error, {}, send)
+                return
+            except ClientLeft:
+                exchange.leave()
+                return
+            presence = Presence(receive, send, self._keep_alive_seconds)
+            try:
+                async with presence:
+                    await self._answer(exchange, raw, presence, scope, receive, send)
+            finally:
+                if presence.left:
+                    exchange.leave()
+        finally:
+            await exchange.settle()
+
+    async def _answer(
+        self, exchange: Exchange, raw: bytes, presence: Presence, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            await exchange.open(raw)
+            if exchange.stream:
+                first = await exchange.first()
+            else:
+                body = encode(await exchange.whole())
+        except ApiError as error:
+            exchange.fail(error)
+            await _send_error(error, exchange.headers, send)
+            return
+        except Exception:
+            exchange.fail(Internal())
+            raise
+        if exchange.stream:
+            stream = EventStream(exchange, first, presence, {**_STREAM_HEADERS, **exchange.headers})
+            await stream(scope, receive, send)
+        else:
+            await _send_json(200, body, exchange.headers, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        for name, value in scope["headers"]:
+            if name == b"content-encoding" and value.lower() != b"identity":
+                raise BadRequest("Compressed request bodies are not supported; send the JSON as it is.")
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > self._max_body_bytes:
+                raise TooLarge(f"Maximum content size limit ({self._max_body_bytes} bytes) exceeded.")
+            pieces.append(piece)
+            if not message.get("more_body"):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _send_error(error: ApiError, headers: Mapping[str, str], send: Send) -> None:
+    await _send_json(error.status, error_body(error), {**error_headers(error), **headers}, send)
+
+
+async def _send_json(status: int, body: bytes, headers: Mapping[str, str], send: Send) -> None:
+    raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    raw_headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw_headers})
+    await send({"type": "http.response.body", "body": body})

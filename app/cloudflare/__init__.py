@@ -1,0 +1,1 @@
+"""The rim towards Cloudflare: the connection, and what is fetched over it."""

@@ -1,0 +1,1 @@
+"""What is told about exchanges: one record each, to the log."""

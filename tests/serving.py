@@ -1,0 +1,53 @@
+"""Real servers for tests: an application on a free loopback port, served by uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def serving(app: object, *, grace: int = 1) -> Iterator[str]:
+    """Serve an ASGI application; yields its address, such as ``http://127.0.0.1:40123``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]  # any ASGI application
+        http="httptools",
+        ws="none",
+        lifespan="auto",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=grace,
+    )
+    server = _Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for something that another thread or process will bring about; fail when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)

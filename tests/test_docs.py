@@ -1,0 +1,47 @@
+"""The documentation says what the code does: what drifts fails here. ``python -m tests.test_docs`` writes it anew."""
+
+import re
+from pathlib import Path
+
+from app.settings import settings_table
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+GENERATED = {"settings": settings_table}
+
+
+def with_generated(text):
+    for name, make in GENERATED.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        assert text.count(start) == text.count(end) == 1, name
+        head, _, rest = text.partition(start)
+        tail = rest.partition(end)[2]
+        text = f"{head}{start}\n\n{make().strip()}\n\n{end}{tail}"
+    return text
+
+
+def test_generated_parts_are_current():
+    text = README.read_text("utf-8")
+    assert with_generated(text) == text, "run: python -m tests.test_docs"
+
+
+def test_every_decision_of_a_dependency_is_written():
+    root = README.parent
+    pyproject = (root / "pyproject.toml").read_text("utf-8")
+    block = pyproject.partition("\ndependencies = [")[2].partition("\n]")[0]
+    names = re.findall(r'"([a-z0-9-]+)', block)
+    decisions = (root / "app/DECISIONS.md").read_text("utf-8")
+    assert len(names) > 5
+    assert [name for name in names if name not in decisions] == []
+
+
+def test_locks_name_no_index():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (README.parent / name).read_text("utf-8")
+        assert "://" not in text
+        assert "--index" not in text
+        assert text.count("--hash=sha256:") > 50
+
+
+if __name__ == "__main__":
+    README.write_text(with_generated(README.read_text("utf-8")), "utf-8")
