@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from app.surfaces import fields
@@ -11,11 +10,11 @@ from app.surfaces.fields import Path
 MAX_DEPTH: Final = 128
 """Levels of objects and arrays. The JSON codec reads some 1,000 and writes 254, the request around them included."""
 
-ObjectT = TypeVar("ObjectT", bound=Mapping[str, Any] | None)
+T = TypeVar("T")
 
 
-def shallow(value: ObjectT, path: Path, code: str = "invalid_value") -> ObjectT:
-    """Return an object that a client may fill as it likes.
+def shallow(value: T, path: Path, code: str = "invalid_value") -> T:
+    """Return a value that a client may fill as it likes.
 
     Raises:
         BadRequest: It is nested too deeply.

@@ -142,7 +142,7 @@ def _read_content(message: Mapping[str, Any], path: Path, *, images: bool) -> st
         return value
     if not isinstance(value, list):
         raise fields.wrong_type((*path, "content"), "one of a string or array of objects", value)
-    return tuple(_read_parts(value, (*path, "content"), images=images))
+    return tuple(_read_parts(value, (*path, "content"), images=images)) or ""
 
 
 def _read_parts(parts: Sequence[Any], path: Path, *, images: bool) -> list[Content]:

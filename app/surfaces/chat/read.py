@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from app.core.request import GenerationRequest, ResponseFormat
 from app.surfaces import fields
-from app.surfaces.chat.depth import is_too_deep, shallow
+from app.surfaces.chat.depth import shallow
 from app.surfaces.chat.messages import read_messages
 from app.surfaces.chat.tools import read_choice, read_tools
 from app.surfaces.fields import Path
@@ -89,9 +89,6 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
     cache_key, user = fields.string(body, "prompt_cache_key"), fields.string(body, "user")
     fields.metadata(body)
     _refuse(body)
-    # A null says nothing, and the upstream refuses it.
-    unknown = {name: value for name, value in body.items() if name not in FATES and value is not None}
-    dropped = tuple(name for name, value in unknown.items() if is_too_deep(value))
     return GenerationRequest(
         model=model,
         messages=messages,
@@ -104,9 +101,9 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
         response_format=_read_format(body),
         reasoning_effort=fields.one_of(body, "reasoning_effort", EFFORTS),
         cache_key=cache_key or user,
-        extra={name: value for name, value in unknown.items() if name not in dropped},
+        # A null says nothing, and the upstream refuses it.
+        extra={n: shallow(value, (n,)) for n, value in body.items() if n not in FATES and value is not None},
         raw=body,
-        dropped=dropped,
     )
 
 
@@ -168,7 +165,7 @@ def _read_format(body: Mapping[str, Any]) -> ResponseFormat | None:
     schema = fields.need(fields.object_(value, "json_schema", path), "json_schema", path)
     return ResponseFormat(
         "json_schema",
-        schema=shallow(fields.object_(schema, "schema", inner), (*inner, "schema")),
+        schema=shallow(fields.object_(schema, "schema", inner), (*inner, "schema"), "invalid_json_schema"),
         name=fields.need(fields.string(schema, "name", inner, min_length=1), "name", inner),
         description=fields.string(schema, "description", inner) or "",
         strict=fields.boolean(schema, "strict", inner),
@@ -184,7 +181,7 @@ def _refuse(body: Mapping[str, Any]) -> None:
             raise fields.unsupported_value(("modalities",), kind, "Only text is generated.")
     if body.get("audio") is not None:
         raise fields.unsupported_parameter(("audio",), "only text is generated.")
-    if body.get("functions"):
+    if fields.array(body, "functions"):
         raise fields.unsupported_parameter(("functions",), "use 'tools' instead.")
     if body.get("function_call") not in (None, "none", "auto"):  # an object has no hash
         raise fields.unsupported_parameter(("function_call",), "use 'tool_choice' instead.")
