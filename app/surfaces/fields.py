@@ -25,6 +25,10 @@ SHOWN_CHARACTERS = 64
 """Of a value that an error quotes: enough to find it, too little to leak a prompt."""
 
 
+MAX_TOKEN_LIMIT = 2**53 - 1
+"""Clients write this for "no limit"; a larger integer is not exact in the JavaScript of the upstream."""
+
+
 def text_of(path: Path) -> str:
     """Write a path as OpenAI does: ``messages[0].content``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

@@ -28,7 +28,9 @@ def test_a_hang_up_closes_the_upstream(proxy, control, path, stream, scenario, w
     body = encode({"model": f"@cf/emulator/{scenario}", key: content, "stream": stream})
     address = urlsplit(proxy)
     with socket.create_connection((address.hostname, address.port)) as client:
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         client.sendall(head.encode() + body)
         if stream and wait_for:
             seen = b""
@@ -36,5 +38,5 @@ def test_a_hang_up_closes_the_upstream(proxy, control, path, stream, scenario, w
                 seen += client.recv(4096)
         until(lambda: in_flight(control) == 1)
     until(lambda: in_flight(control) == 0, seconds=2)
-    (request,) = [request for request in control.get("/requests").json()["requests"] if request["method"] == "POST"]
+    (request,) = [request for request in control.get("/requests").json() if request["method"] == "POST"]
     assert request["closed_early"] is True

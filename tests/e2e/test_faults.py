@@ -111,7 +111,8 @@ def test_json_in_answer_to_a_stream_request_is_still_answered(http, surface, sce
 
 
 @pytest.mark.parametrize(
-    "scenario", ["no-done", "garbage-frame", "crlf", "no-space-data", "comments", "split", "zero-usage", "no-usage", "null-usage"]
+    "scenario",
+    ["no-done", "garbage-frame", "crlf", "no-space-data", "comments", "split", "zero-usage", "no-usage", "null-usage"],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_quirk_is_not_seen(sdk, scenario, stream):

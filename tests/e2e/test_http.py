@@ -44,7 +44,8 @@ def test_a_doubled_base_url_gets_a_hint(http):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model": NaN}', b"[" * 20000, b"a=b&c=d", b'{"model":1}']
+    "body",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model": NaN}', b"[" * 20000, b"a=b&c=d", b'{"model":1}'],
 )
 def test_a_malformed_body_is_400(http, path, body):
     answer = http.post(path, content=body, headers={"content-type": "application/json"})

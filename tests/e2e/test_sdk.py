@@ -2,7 +2,12 @@
 
 import pytest
 
-MODELS = ["@cf/openai/gpt-oss-120b", "@cf/openai/gpt-oss-20b", "@cf/meta/llama-3.1-8b-instruct-fp8", "@cf/zai-org/glm-5.3-flash"]
+MODELS = [
+    "@cf/openai/gpt-oss-120b",
+    "@cf/openai/gpt-oss-20b",
+    "@cf/meta/llama-3.1-8b-instruct-fp8",
+    "@cf/zai-org/glm-5.3-flash",
+]
 REASONING = {"@cf/openai/gpt-oss-120b", "@cf/openai/gpt-oss-20b", "@cf/zai-org/glm-5.3-flash"}
 SAYING = "Say exactly: The 6 café opens at 10:06 — 日本 🎉\nand closes at 0."
 SAID = "The 6 café opens at 10:06 — 日本 🎉\nand closes at 0."
@@ -14,7 +19,7 @@ def ask(text=SAYING):
 
 def asked(control):
     """What the emulator was asked to generate."""
-    return [request["body"] for request in control.get("/requests").json()["requests"] if request["method"] == "POST"]
+    return [request["body"] for request in control.get("/requests").json() if request["method"] == "POST"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -48,9 +53,7 @@ async def test_chat_streamed(async_sdk, model):
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1] if chunk.choices[0].finish_reason] == ["stop"]
     assert chunks[-1].choices == []
     assert chunks[-1].usage.completion_tokens > 0
-    assert {(chunk.id, chunk.model, chunk.created) for chunk in chunks} == {
-        (chunks[0].id, model, chunks[0].created)
-    }
+    assert {(chunk.id, chunk.model, chunk.created) for chunk in chunks} == {(chunks[0].id, model, chunks[0].created)}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -117,7 +120,9 @@ def test_a_token_limit_is_always_sent(sdk, control, model, stream):
 
 def test_a_spent_limit_is_told_as_length(sdk):
     completion = sdk.chat.completions.create(
-        model="@cf/meta/llama-3.1-8b-instruct-fp8", messages=ask("Write 400 words about rain."), max_completion_tokens=20
+        model="@cf/meta/llama-3.1-8b-instruct-fp8",
+        messages=ask("Write 400 words about rain."),
+        max_completion_tokens=20,
     )
     assert completion.choices[0].finish_reason == "length"
     response = sdk.responses.create(

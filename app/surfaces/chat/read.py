@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from app.core.request import GenerationRequest, ResponseFormat
 from app.surfaces import fields
-from app.surfaces.chat.depth import shallow
 from app.surfaces.chat.messages import read_messages
 from app.surfaces.chat.tools import read_choice, read_tools
+from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
 
 Fate = Literal["mapped", "knob", "ignored", "refused"]
@@ -61,9 +61,6 @@ FATES: Final[Mapping[str, Fate]] = {
     "user": "ignored",
 }
 
-MAX_TOKENS = 2**53 - 1
-"""Clients write this for "no limit"; a larger integer is not exact in the JavaScript of the upstream."""
-
 MAX_SEED = 9_223_372_036_854_776_000
 """The bound, up and down, as OpenAI publishes it."""
 
@@ -82,8 +79,8 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
     options = fields.object_(body, "stream_options")
     if options is not None:
         fields.boolean(options, "include_usage", ("stream_options",))
-    limit = fields.integer(body, "max_completion_tokens", minimum=1, maximum=MAX_TOKENS)
-    old_limit = fields.integer(body, "max_tokens", minimum=1, maximum=MAX_TOKENS)
+    limit = fields.integer(body, "max_completion_tokens", minimum=1, maximum=fields.MAX_TOKEN_LIMIT)
+    old_limit = fields.integer(body, "max_tokens", minimum=1, maximum=fields.MAX_TOKEN_LIMIT)
     tools = read_tools(body)
     choice, tools = read_choice(body, tools)
     cache_key, user = fields.string(body, "prompt_cache_key"), fields.string(body, "user")

@@ -8,7 +8,7 @@ from typing import Any
 from app.core.errors import BadRequest
 from app.core.request import NamedTool, Tool, ToolChoice
 from app.surfaces import fields
-from app.surfaces.chat.depth import shallow
+from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
 
 MAX_TOOLS = 1024

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from app.core.request import GenerationRequest, ResponseFormat
 from app.surfaces import fields
+from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
 from app.surfaces.responses.choice import read_choice
 from app.surfaces.responses.history import read_history
@@ -110,7 +111,7 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
         model=model,
         messages=messages,
         stream=fields.boolean(body, "stream") or False,
-        max_tokens=fields.integer(body, "max_output_tokens", minimum=1),
+        max_tokens=fields.integer(body, "max_output_tokens", minimum=1, maximum=fields.MAX_TOKEN_LIMIT),
         knobs={name: value for name, value in knobs.items() if value is not None},
         tools=tools,
         tool_choice=choice,
@@ -118,7 +119,7 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
         response_format=response_format,
         reasoning_effort=_read_reasoning(body),
         cache_key=fields.string(body, "prompt_cache_key") or None,
-        extra={name: value for name, value in body.items() if name not in FATES},
+        extra={n: shallow(value, (n,)) for n, value in body.items() if n not in FATES and value is not None},
         raw=body,
         dropped=(*_read_rest(body), *toolbox.dropped, *left_out),
     )
@@ -143,9 +144,10 @@ def _read_text(body: Mapping[str, Any]) -> tuple[ResponseFormat | None, str | No
     if not _SCHEMA_NAME.fullmatch(name):
         reason = "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
         raise fields.invalid((*here, "name"), reason)
+    schema = fields.need(fields.object_(form, "schema", here), "schema", here)
     read = ResponseFormat(
         "json_schema",
-        schema=fields.need(fields.object_(form, "schema", here), "schema", here),
+        schema=shallow(schema, (*here, "schema"), "invalid_json_schema"),
         name=name,
         description=fields.string(form, "description", here) or "",
         strict=fields.boolean(form, "strict", here),

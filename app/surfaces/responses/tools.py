@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from app.core.request import Tool
 from app.surfaces import fields
+from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
 from app.wire.codec import CodecError, decode, encode
 
@@ -155,7 +156,7 @@ def _read_tool(tool: Mapping[str, Any], kind: str, path: Path, namespace: str | 
     read = Tool(
         offered,
         description,
-        fields.object_(tool, "parameters", path),
+        shallow(fields.object_(tool, "parameters", path), (*path, "parameters"), "invalid_function_parameters"),
         strict=fields.boolean(tool, "strict", path),
     )
     return Origin("function", name, namespace), read

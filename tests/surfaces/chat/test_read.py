@@ -12,9 +12,9 @@ from app.core.request import (
     Tool,
     ToolCall,
 )
-from app.surfaces.chat.depth import MAX_DEPTH
 from app.surfaces.chat.read import read_request, wants_usage
 from app.surfaces.chat.surface import ChatSurface
+from app.surfaces.depth import MAX_DEPTH
 
 HI = {"role": "user", "content": "Hi"}
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}, "$schema": "http://json-schema.org/draft-07"}
