@@ -1,0 +1,1 @@
+"""What Cloudflare speaks: requests on their way out, answers on their way in. Pure: no I/O, clocks or ids."""

@@ -1,0 +1,50 @@
+"""The native route, which every model has: Cloudflare's own envelope, and streams of ``response`` fields."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from app.core.model import Model
+from app.core.request import GenerationRequest
+from app.core.upstream import Reader, UpstreamRequest
+from app.dialects.affinity import affinity_headers
+from app.dialects.body import write_body
+from app.dialects.reader import AnswerReader
+
+PREFIX: Final = "/run/"
+
+
+class NativeDialect:
+    """What Cloudflare speaks on ``/ai/run/{model}``."""
+
+    name = "native"
+
+    def write(self, request: GenerationRequest, model: Model, *, stream: bool) -> UpstreamRequest:
+        """Translate a request.
+
+        Args:
+            request: What to generate.
+            model: The model that will do it.
+            stream: Ask for a stream where the model and the features in use can stream.
+
+        Raises:
+            BadRequest: A feature that this model does not have, named by its field.
+        """
+        written = write_body(request, model)
+        # Asked for a stream here, models of the newer shapes answer with an empty unstreamed result.
+        stream = stream and written.streams and model.shape == "legacy"
+        notes = written.notes
+        # The model's id keeps its "@" and slashes: escaped, it is not found.
+        return UpstreamRequest(
+            PREFIX + model.id,
+            {**written.json, "stream": stream},
+            stream,
+            written.max_tokens,
+            affinity_headers(request.cache_key),
+            tuple(notes.dropped),
+            tuple(notes.adjusted),
+        )
+
+    def reader(self, sent: UpstreamRequest, model: Model, now: float) -> Reader:
+        """Make a reader for the answer to ``sent``; ``now`` is the Unix time, for errors that name a deadline."""
+        return AnswerReader(max_tokens=sent.max_tokens, thinks_inline=model.thinks_inline, now=now)
