@@ -167,7 +167,9 @@ class Exchange:
         if self._generation.error is not None:
             raise self._generation.error
         assert self._request is not None  # noqa: S101 - open() came before
-        body = self._surface.body(self._request, self._generation, self._request.model, self._wiring.new_id, self._now)
+        body = self._surface.body(
+            self._request, (self._generation,), self._request.model, self._wiring.new_id, self._now
+        )
         self._status = 200
         return body
 

@@ -29,7 +29,22 @@ class ImageContent:
     detail: str | None = None
 
 
-Content: TypeAlias = TextContent | ImageContent
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A document in a message, to be turned into text before a model can read it.
+
+    Attributes:
+        name: Its file name, with the extension that tells its kind.
+        data: Its bytes.
+        param: Where it stood in the request, for errors: ``messages[0].content[1].file``.
+    """
+
+    name: str
+    data: bytes
+    param: str
+
+
+Content: TypeAlias = TextContent | ImageContent | FileContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,7 @@ class GenerationRequest:
         cache_key: What the client says this conversation is known by, for the upstream's prefix cache.
         extra: Fields that OpenAI's schema does not know; they travel on to models that speak OpenAI's shape.
         raw: The body as it came, for the surface that echoes it.
+        branches: The requests that this one stands for, one per choice of the answer; empty when it stands for itself.
         dropped: Paths of the fields that the surface had to leave out, such as ``tools[2]``, for the header that
             tells the client.
     """
@@ -151,3 +167,4 @@ class GenerationRequest:
     extra: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    branches: tuple[GenerationRequest, ...] = ()

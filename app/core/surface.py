@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from app.core.errors import ApiError
@@ -17,8 +17,8 @@ NewId: TypeAlias = Callable[[str], str]
 class Writer(Protocol):
     """Turns events into the bytes of one stream; made for each stream."""
 
-    def feed(self, event: Event) -> bytes:
-        """Take the next event: whole frames, or nothing."""
+    def feed(self, event: Event, choice: int = 0) -> bytes:
+        """Take the next event of one choice: whole frames, or nothing."""
 
 
 class Surface(Protocol):
@@ -44,9 +44,9 @@ class Surface(Protocol):
         """
 
     def body(
-        self, request: GenerationRequest, generation: Generation, model: str, new_id: NewId, now: float
+        self, request: GenerationRequest, generations: Sequence[Generation], model: str, new_id: NewId, now: float
     ) -> dict[str, Any]:
-        """Write a finished generation as one JSON body."""
+        """Write finished generations, one per choice, as one JSON body."""
 
     def error_frames(self, error: ApiError) -> bytes:
         """A failure after the first byte that the writer did not hear of, as the last frames of a stream."""

@@ -12,6 +12,23 @@ from app.core.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
+class Emulation:
+    """What the upstream is not asked for, because it does not have it or does it badly, and is done to its answer.
+
+    Attributes:
+        stop: Texts at which the answer ends; they are not part of it.
+        one_call: Only the first tool call counts.
+        tools: Names of the tools on offer: calls of them that leak as text are calls.
+        forced: A call was demanded, so a text that looks like one is one.
+    """
+
+    stop: tuple[str, ...] = ()
+    one_call: bool = False
+    tools: frozenset[str] = frozenset()
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """One request in a dialect.
 
@@ -23,6 +40,7 @@ class UpstreamRequest:
         headers: Beside those of every request.
         dropped: OpenAI's names of the fields that could not be sent.
         adjusted: OpenAI's names of the fields whose value had to be changed.
+        emulation: What is done to the answer instead of by the upstream.
     """
 
     path: str
@@ -32,10 +50,14 @@ class UpstreamRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     adjusted: tuple[str, ...] = ()
+    emulation: Emulation = field(default_factory=Emulation)
 
 
 class Reader(Protocol):
     """Turns one upstream answer into events; made for each answer, and fed its frames in order."""
+
+    stopped_early: bool
+    """The terminal event came although the upstream goes on: it is to be closed at once."""
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         """Take the data of one SSE frame."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from app.core.errors import BadRequest
 from app.core.model import Model
-from app.core.request import Content, ImageContent, Message, TextContent
+from app.core.request import Content, FileContent, ImageContent, Message, TextContent
 from app.core.usage import estimate_tokens
 
 MESSAGE_TOKENS: Final = 4
@@ -72,6 +72,9 @@ def _content(content: str | tuple[Content, ...], model: Model) -> str | list[dic
     if isinstance(content, str):
         return content
     if not any(isinstance(part, ImageContent) for part in content):
+        for part in content:
+            if isinstance(part, FileContent):
+                raise _unread(part)
         # Not every model's schema knows lists of text.
         return "\n".join(part.text for part in content if isinstance(part, TextContent))
     if not model.vision:
@@ -82,7 +85,14 @@ def _content(content: str | tuple[Content, ...], model: Model) -> str | list[dic
 def _part(part: Content, model: Model) -> dict[str, Any]:
     if isinstance(part, TextContent):
         return {"type": "text", "text": part.text}
+    if isinstance(part, FileContent):
+        raise _unread(part)
     image = {"url": part.url}
     if part.detail is not None and model.shape == "openai":
         image["detail"] = part.detail
     return {"type": "image_url", "image_url": image}
+
+
+def _unread(part: FileContent) -> BadRequest:
+    """Files are turned into text before a dialect sees them; one that was not cannot be sent."""
+    return BadRequest("Files cannot be sent to this model.", param=part.param, code="unsupported_value")

@@ -61,6 +61,7 @@ class AnswerReader:
 
     Attributes:
         skipped: How many frames could not be understood.
+        stopped_early: Always false: it reads to the end.
     """
 
     __slots__ = (
@@ -74,10 +75,12 @@ class AnswerReader:
         "_reason",
         "_usage",
         "skipped",
+        "stopped_early",
     )
 
     def __init__(self, *, max_tokens: int | None = None, thinks_inline: bool = False, now: float = 0.0) -> None:
         self.skipped = 0
+        self.stopped_early = False
         self._limit = max_tokens
         self._now = now
         self._content = Content(thinks_inline=thinks_inline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.core.errors import ApiError
@@ -27,10 +27,10 @@ class ChatSurface:
         return write.writer(request, model, new_id, now)
 
     def body(
-        self, request: GenerationRequest, generation: Generation, model: str, new_id: NewId, now: float
+        self, request: GenerationRequest, generations: Sequence[Generation], model: str, new_id: NewId, now: float
     ) -> dict[str, Any]:
-        """Write a finished generation as one body."""
-        return write.body(request, generation, model, new_id, now)
+        """Write finished generations as one body."""
+        return write.body(request, generations[0], model, new_id, now)
 
     def error_frames(self, error: ApiError) -> bytes:
         """A failure after the first byte that the writer did not hear of."""

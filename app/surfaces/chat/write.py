@@ -45,7 +45,7 @@ class ChatWriter:
         self._calls: dict[int, bytes] = {}
         self._silent_calls: set[int] = set()
 
-    def feed(self, event: Event) -> bytes:
+    def feed(self, event: Event, choice: int = 0) -> bytes:  # noqa: ARG002 - there is one choice
         """Take the next event: whole frames, or nothing."""
         if type(event) is Delta:
             return self._delta(event)

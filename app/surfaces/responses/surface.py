@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.core.errors import ApiError
@@ -34,10 +34,10 @@ class ResponsesSurface:
         return ResponsesWriter(request, model, new_id, now, self._clock)
 
     def body(
-        self, request: GenerationRequest, generation: Generation, model: str, new_id: NewId, now: float
+        self, request: GenerationRequest, generations: Sequence[Generation], model: str, new_id: NewId, now: float
     ) -> dict[str, Any]:
         """Write a finished generation as one body."""
-        return write.body(request, generation, model, new_id, now, self._clock)
+        return write.body(request, generations[0], model, new_id, now, self._clock)
 
     def error_frames(self, error: ApiError) -> bytes:
         """A failure after the first byte that the writer did not hear of."""

@@ -74,7 +74,7 @@ class ResponsesWriter:
         self._live: list[_Live] = []
         self._held: _Live | None = None
 
-    def feed(self, event: Event) -> bytes:
+    def feed(self, event: Event, choice: int = 0) -> bytes:  # noqa: ARG002 - this API has one choice
         """Take the next event: whole frames, or nothing."""
         if type(event) is Delta:
             live = self._live[event.part]

@@ -53,7 +53,7 @@ def heard(events):
 
 
 def body_of(events):
-    return SURFACE.body(request(), heard(events), MODEL, new_ids(), NOW)
+    return SURFACE.body(request(), (heard(events),), MODEL, new_ids(), NOW)
 
 
 def replayed(chunks):

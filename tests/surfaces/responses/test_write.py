@@ -75,7 +75,7 @@ def fold(events, body=PLAIN):
     generation = Generation()
     for event in events:
         generation.hear(event)
-    return SURFACE.body(SURFACE.read(body), generation, "m", ids(), NOW)
+    return SURFACE.body(SURFACE.read(body), (generation,), "m", ids(), NOW)
 
 
 def has_half_characters(events):
