@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import hashlib
 import logging
 import os
 import signal
@@ -30,10 +31,12 @@ from app.cloudflare.transport import AiohttpTransport
 from app.dialects.chat import ChatDialect
 from app.dialects.native import NativeDialect
 from app.exchange import Wiring
+from app.fetch.images import ImageFetcher
 from app.keys.static import StaticKeys
 from app.limits.admission import NoLimits
 from app.settings import Settings, SettingsError
 from app.surfaces.chat.surface import ChatSurface
+from app.surfaces.completions.surface import CompletionsSurface
 from app.surfaces.responses.surface import ResponsesSurface
 from app.telemetry.log import ExchangeLog, Format, JsonFormatter
 
@@ -58,11 +61,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     Raises:
         SettingsError: An alias or a dialect is set to something that cannot be.
     """
+    token = settings.cloudflare_api_token.get_secret_value() if settings.cloudflare_api_token else ""
     client = CloudflareClient(
         transport or AiohttpTransport(max_connections=settings.max_connections),
         base_url=settings.upstream_url,
         account_id=settings.cloudflare_account_id or "",
-        token=settings.cloudflare_api_token.get_secret_value() if settings.cloudflare_api_token else "",
+        token=token,
         timeouts=Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout),
         user_agent=f"flarelay/{__version__}",
         clock=time.time,
@@ -80,10 +84,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         catalogue=catalogue.current,
         dialects={"chat": ChatDialect(), "native": NativeDialect()},
         limits=NoLimits(),
+        images=ImageFetcher(enabled=settings.fetch_images),
         report=log.report,
         new_id=new_id,
         clock=time.time,
         timer=time.perf_counter,
+        affinity_secret=hashlib.sha256(f"affinity {token}".encode()).digest(),
         default_max_tokens=settings.default_max_tokens,
         strict=settings.strict,
     )
@@ -113,6 +119,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         redirect_slashes=False,
     )
     app.router.routes.extend(generation.routes("/chat/completions", ChatSurface(), wiring, replies))
+    app.router.routes.extend(generation.routes("/completions", CompletionsSurface(), wiring, replies))
     app.router.routes.extend(generation.routes("/responses", ResponsesSurface(clock=time.time), wiring, replies))
     app.include_router(models.router(catalogue.current))
     app.include_router(health.router(lambda: ready, __version__))

@@ -4,10 +4,19 @@ import re
 from pathlib import Path
 
 from app.settings import settings_table
+from app.surfaces.chat.surface import ChatSurface
+from app.surfaces.completions.surface import CompletionsSurface
+from app.surfaces.fates import fates_table
+from app.surfaces.responses.surface import ResponsesSurface
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
-GENERATED = {"settings": settings_table}
+GENERATED = {
+    "settings": settings_table,
+    "chat-fields": lambda: fates_table(ChatSurface()),
+    "responses-fields": lambda: fates_table(ResponsesSurface()),
+    "completions-fields": lambda: fates_table(CompletionsSurface()),
+}
 
 
 def with_generated(text):

@@ -64,6 +64,7 @@ class Gate:
 
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        state["headers"] = headers
         if scope["path"] not in PUBLIC_PATHS:
             try:
                 state["caller"] = self._find(headers)

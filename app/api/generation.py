@@ -20,7 +20,8 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        exchange = Exchange(self._wiring, self._surface, state["caller"], state["request_id"])
+        conversation = state["headers"].get(b"x-session-affinity", b"").decode("latin-1") or None
+        exchange = Exchange(self._wiring, self._surface, state["caller"], state["request_id"], conversation)
         await self._replies.serve(exchange, scope, receive, send)
 
 

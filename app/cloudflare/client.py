@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -167,6 +167,24 @@ class CloudflareClient:
         """
         query = str(httpx.QueryParams(params))
         answer = await self._send("GET", f"{path}?{query}", {**self._headers, "accept": "application/json"}, b"")
+        try:
+            return await answer.read_all()
+        finally:
+            await answer.aclose()
+
+    async def post_files(self, path: str, files: Sequence[tuple[str, bytes, str]]) -> bytes:
+        """Send files as a form's field ``files``; return the whole JSON body of the answer.
+
+        Args:
+            path: Below the account's ``/ai``.
+            files: Their names, bytes and media types.
+
+        Raises:
+            ApiError: As for ``open``.
+        """
+        form = httpx.Request("POST", self._base, files=[("files", file) for file in files])
+        headers = {**self._headers, "accept": "application/json", "content-type": form.headers["content-type"]}
+        answer = await self._send("POST", path, headers, form.read())
         try:
             return await answer.read_all()
         finally:

@@ -23,10 +23,12 @@ class ImageContent:
     Attributes:
         url: An ``https:`` URL or a ``data:`` URI.
         detail: ``low``, ``high``, ``auto`` or ``original``.
+        param: Where it stood in the request, for errors: ``messages[0].content[1].image_url``.
     """
 
     url: str
     detail: str | None = None
+    param: str = "messages"
 
 
 @dataclass(frozen=True, slots=True)

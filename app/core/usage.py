@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 Source = Literal["reported", "summed", "estimated"]
+
+N = TypeVar("N", int, float)
 
 BYTES_PER_TOKEN = 3.5
 """A rough average over the tokenizers in the catalogue; the estimate is always marked as one."""
@@ -36,6 +39,29 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """Add up what several calls cost; the sum is as sure as its least sure part.
+
+    Args:
+        usages: At least one.
+    """
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        _total([usage.cached_tokens for usage in usages]),
+        _total([usage.reasoning_tokens for usage in usages]),
+        _total([usage.neurons for usage in usages]),
+        "estimated" if any(usage.source == "estimated" for usage in usages) else "summed",
+    )
+
+
+def _total(values: Sequence[N | None]) -> N | None:
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def estimate_tokens(text: str) -> int:

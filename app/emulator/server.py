@@ -21,6 +21,7 @@ from app.emulator.schemas import input_schema, output_schema
 from app.emulator.state import EmulatorState
 from app.emulator.tasks import answer_task
 from app.emulator.textgen import answer_text
+from app.emulator.tomarkdown import supported, to_markdown
 
 _AI = "/client/v4/accounts/{account_id}/ai"
 
@@ -72,6 +73,8 @@ def create_emulator(
             route("/client/v4/accounts/{account_id}/tokens/verify", _verify_token),
             route(f"{_AI}/models/search", _search),
             route(f"{_AI}/models/schema", _schema),
+            route(f"{_AI}/tomarkdown", to_markdown, "POST"),
+            route(f"{_AI}/tomarkdown/supported", supported),
         ],
         middleware=[Middleware(Recorder, state=state)],
         exception_handlers={404: unrouted, 405: unrouted, CloudflareError: refused},

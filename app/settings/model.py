@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     catalogue_refresh_seconds: _SecondsOrOff = Field(
         3600.0, description="Seconds between two readings of Cloudflare's list of models; 0 uses the bundled list only."
     )
+    fetch_images: bool = Field(
+        default=True,
+        description="Fetch images that a conversation names by a public address; otherwise only data URIs are taken.",
+    )
     strict: bool = Field(
         default=False,
         description="Refuse a request with a field that would be dropped or changed, instead of a header.",

@@ -6,16 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from app.core.errors import BadRequest
-from app.core.request import Content, ImageContent, Message, TextContent, ToolCall
+from app.core.request import Content, Message, TextContent, ToolCall
 from app.surfaces import fields
+from app.surfaces.custom import custom_arguments
 from app.surfaces.fields import Path
+from app.surfaces.media import read_file, read_image
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
-_REFUSED_PARTS = {
-    "input_audio": "Audio input is not supported by any text model on Workers AI.",
-    "file": "Files cannot be sent to this model; put their text into the message.",
-}
+_NO_AUDIO = "Audio input is not supported by any text model on Workers AI."
 
 
 def read_messages(body: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -38,7 +37,7 @@ def read_messages(body: Mapping[str, Any]) -> tuple[Message, ...]:
             turn = _read_assistant(message, path)
             unanswered = dict.fromkeys(call.call_id for call in turn.tool_calls)
         else:
-            content = _read_content(message, path, images=role == "user")
+            content = _read_content(message, path, media=role == "user")
             if content is None:
                 raise fields.missing((*path, "content"))
             turn = Message(
@@ -52,7 +51,7 @@ def read_messages(body: Mapping[str, Any]) -> tuple[Message, ...]:
 
 
 def _read_result(message: Mapping[str, Any], role: str, path: Path, unanswered: dict[str, None]) -> Message:
-    content = _read_content(message, path, images=False)
+    content = _read_content(message, path, media=False)
     if content is None and role == "tool":
         raise fields.missing((*path, "content"))
     if role == "tool":
@@ -83,7 +82,7 @@ def _expect_answered(unanswered: Collection[str], index: int | None) -> None:
 
 def _read_assistant(message: Mapping[str, Any], path: Path) -> Message:
     calls = tuple(_read_calls(message, path))
-    content = _read_content(message, path, images=False)
+    content = _read_content(message, path, media=False)
     refusal = fields.string(message, "refusal", path)
     if content is None and refusal is not None:
         content = refusal
@@ -122,8 +121,12 @@ def _read_calls(message: Mapping[str, Any], path: Path) -> list[ToolCall]:
         inner: Path = (*here, kind)
         function = fields.need(fields.object_(call, kind, here), kind, here)
         name = fields.need(fields.string(function, "name", inner, min_length=1), "name", inner)
-        key = "arguments" if kind == "function" else "input"
-        read.append(ToolCall(call_id, name, fields.string(function, key, inner) or ""))
+        if kind == "custom":
+            # The model knows the tool as a function, and so does it know its own calls.
+            arguments = custom_arguments(fields.string(function, "input", inner) or "")
+        else:
+            arguments = fields.string(function, "arguments", inner) or ""
+        read.append(ToolCall(call_id, name, arguments))
     deprecated = fields.object_(message, "function_call", path)
     if deprecated is not None and not read:
         inner = (*path, "function_call")
@@ -136,30 +139,29 @@ def _function_call_id(name: str) -> str:
     return f"call_{name}"
 
 
-def _read_content(message: Mapping[str, Any], path: Path, *, images: bool) -> str | tuple[Content, ...] | None:
+def _read_content(message: Mapping[str, Any], path: Path, *, media: bool) -> str | tuple[Content, ...] | None:
     value = message.get("content")
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list):
         raise fields.wrong_type((*path, "content"), "one of a string or array of objects", value)
-    return tuple(_read_parts(value, (*path, "content"), images=images)) or ""
+    return tuple(_read_parts(value, (*path, "content"), media=media)) or ""
 
 
-def _read_parts(parts: Sequence[Any], path: Path, *, images: bool) -> list[Content]:
+def _read_parts(parts: Sequence[Any], path: Path, *, media: bool) -> list[Content]:
     read: list[Content] = []
-    supported = ("text", "image_url", "input_audio", "file") if images else ("text", "refusal")
+    supported = ("text", "image_url", "input_audio", "file") if media else ("text", "refusal")
     for index, part in enumerate(parts):
         here: Path = (*path, index)
         if not isinstance(part, dict):
             raise fields.wrong_type(here, "an object", part)
         kind = fields.need(fields.one_of(part, "type", supported, here), "type", here)
-        if kind in _REFUSED_PARTS:
-            raise fields.unsupported_value((*here, "type"), kind, _REFUSED_PARTS[kind])
-        if kind == "image_url":
-            inner: Path = (*here, "image_url")
-            image = fields.need(fields.object_(part, "image_url", here), "image_url", here)
-            url = fields.need(fields.string(image, "url", inner, min_length=1), "url", inner)
-            read.append(ImageContent(url, fields.string(image, "detail", inner)))
-        else:
+        if kind in {"text", "refusal"}:
             read.append(TextContent(fields.need(fields.string(part, kind, here), kind, here)))
+        elif kind == "input_audio":
+            raise fields.unsupported_value((*here, "type"), kind, _NO_AUDIO)
+        else:
+            inner: Path = (*here, kind)
+            medium = fields.need(fields.object_(part, kind, here), kind, here)
+            read.append(read_image(medium, "url", inner) if kind == "image_url" else read_file(medium, inner))
     return read

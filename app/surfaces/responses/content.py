@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.core.errors import BadRequest
 from app.core.request import Content, ImageContent, TextContent
 from app.surfaces import fields
 from app.surfaces.fields import Path
+from app.surfaces.media import read_file, read_image
 
 _TEXT_FIELD: Final[Mapping[str, str]] = {
     "input_text": "text",
@@ -17,12 +17,9 @@ _TEXT_FIELD: Final[Mapping[str, str]] = {
     "refusal": "refusal",
 }
 
-_REFUSED: Final[Mapping[str, str]] = {
-    "input_file": "Files cannot be read; send their text as 'input_text'.",
-    "input_audio": "Audio cannot be read by text models; transcribe it first.",
-}
+_NO_AUDIO = "Audio cannot be read by text models; transcribe it first."
 
-_SUPPORTED = ("input_text", "input_image", "output_text", "refusal")
+_SUPPORTED = ("input_text", "input_image", "input_file", "output_text", "refusal")
 
 
 def read_content(item: Mapping[str, Any], key: str, path: Path) -> str | tuple[Content, ...] | None:
@@ -53,22 +50,14 @@ def _read_part(part: object, path: Path) -> Content:
         return TextContent(fields.need(fields.string(part, key, path), key, path))
     if kind == "input_image":
         return _read_image(part, path)
-    if kind in _REFUSED:
-        raise fields.unsupported_value((*path, "type"), kind, _REFUSED[kind])
+    if kind == "input_file":
+        return read_file(part, path)
+    if kind == "input_audio":
+        raise fields.unsupported_value((*path, "type"), kind, _NO_AUDIO)
     raise fields.wrong_value((*path, "type"), kind, _SUPPORTED)
 
 
 def _read_image(part: Mapping[str, Any], path: Path) -> ImageContent:
-    url = fields.string(part, "image_url", path)
-    if url is None and part.get("file_id") is not None:
+    if part.get("image_url") is None and part.get("file_id") is not None:
         raise fields.unsupported_parameter((*path, "file_id"), "files are not stored; send a data URL in 'image_url'.")
-    url = fields.need(url, "image_url", path)
-    if not url.startswith(("https://", "data:image/")):
-        raise _bad_url(path)
-    return ImageContent(url, fields.one_of(part, "detail", ("low", "high", "auto", "original"), path))
-
-
-def _bad_url(path: Path) -> BadRequest:
-    return fields.invalid(
-        (*path, "image_url"), "expected an 'https:' URL or a 'data:image/…' URL.", "invalid_image_url"
-    )
+    return read_image(part, "image_url", path)

@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 from app.core.errors import BadRequest
 from app.core.request import Content, Message, TextContent, ToolCall
 from app.surfaces import fields
+from app.surfaces.custom import custom_arguments
 from app.surfaces.fields import Path
 from app.surfaces.responses.content import read_content
-from app.surfaces.responses.tools import Toolbox, custom_arguments
+from app.surfaces.responses.tools import Toolbox
 from app.surfaces.responses.unserved import refuse_reference
 
 _Text = str | tuple[Content, ...]

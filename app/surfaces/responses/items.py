@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from app.core.events import PartKind
 from app.core.surface import NewId
-from app.surfaces.responses.tools import Origin, Toolbox, custom_input
+from app.surfaces.custom import custom_input
+from app.surfaces.responses.tools import Origin, Toolbox
 
 ItemKind = Literal["text", "refusal", "reasoning", "function", "custom"]
 

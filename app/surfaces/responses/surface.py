@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from app.core.errors import ApiError
 from app.core.generation import Generation
 from app.core.request import GenerationRequest
 from app.core.surface import NewId
 from app.surfaces.responses import frames, read, write
+from app.surfaces.responses.fates import FATES
 from app.surfaces.responses.write import ResponsesWriter
 
 
@@ -21,6 +22,7 @@ class ResponsesSurface:
     """
 
     name = "responses"
+    fates: Final = FATES
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock

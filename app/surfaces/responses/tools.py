@@ -10,19 +10,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from app.core.request import Tool
 from app.surfaces import fields
+from app.surfaces.custom import custom_tool
 from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
-from app.wire.codec import CodecError, decode, encode
 
 MAX_NAME = 64
 """The longest name that every model's schema takes."""
-
-CUSTOM_FIELD: Final = "input"
-"""The one field of the function that stands for a custom tool."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -152,7 +149,7 @@ def _read_tool(tool: Mapping[str, Any], kind: str, path: Path, namespace: str | 
     description = fields.string(tool, "description", path) or ""
     offered = flat_name(name, namespace)
     if kind == "custom":
-        return Origin("custom", name, namespace), _custom(tool, offered, description, path)
+        return Origin("custom", name, namespace), custom_tool(tool, offered, description, path)
     read = Tool(
         offered,
         description,
@@ -160,53 +157,6 @@ def _read_tool(tool: Mapping[str, Any], kind: str, path: Path, namespace: str | 
         strict=fields.boolean(tool, "strict", path),
     )
     return Origin("function", name, namespace), read
-
-
-def _custom(tool: Mapping[str, Any], name: str, description: str, path: Path) -> Tool:
-    rule = "The tool's whole input, as plain text."
-    form = fields.object_(tool, "format", path)
-    if form is not None:
-        here: Path = (*path, "format")
-        kind = fields.need(fields.one_of(form, "type", ("text", "grammar"), here), "type", here)
-        if kind == "grammar":
-            syntax = fields.need(fields.one_of(form, "syntax", ("lark", "regex"), here), "syntax", here)
-            definition = fields.need(fields.string(form, "definition", here), "definition", here)
-            rule += f" It must match this {syntax} grammar:\n{definition}"
-    return Tool(
-        name,
-        description,
-        {
-            "type": "object",
-            "properties": {CUSTOM_FIELD: {"type": "string", "description": rule}},
-            "required": [CUSTOM_FIELD],
-            "additionalProperties": False,
-        },
-    )
-
-
-def custom_arguments(text: str) -> str:
-    """Write a custom tool's input as the arguments of the function that stands for it."""
-    return encode({CUSTOM_FIELD: text}).decode()
-
-
-def custom_input(arguments: str) -> str:
-    """Read a custom tool's input from the arguments; a call that was cut off, or made carelessly, as far as it goes."""
-    for ending in ("", '"}', "}"):
-        try:
-            value = decode(arguments + ending)
-        except CodecError:
-            continue
-        if isinstance(value, str):
-            return value
-        if isinstance(value, dict):
-            text = value.get(CUSTOM_FIELD)
-            if isinstance(text, str):
-                return text
-            others = list(value.values())
-            if len(others) == 1 and isinstance(others[0], str):
-                return others[0]
-        return arguments
-    return arguments
 
 
 def echo_tools(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from app.core.usage import Usage
 
 KINDS = ("text", "reasoning", "refusal", "tool_call")
 TEXTS = st.one_of(
+    st.sampled_from(['{"input":"ls', "-l", '"}', '{"input":""}']),
     st.text(min_size=1, max_size=8),
     st.sampled_from(['{"a":', '"b\\n"}', "}", "\u2028", "\x85", '"', "\\", "é🙂", "\n\n", "\r", "\x00", " ", "data:"]),
 )
@@ -64,4 +65,15 @@ def _opened(part, kind):
     if kind != "tool_call":
         return st.just(Opened(part, kind))
     ids = st.sampled_from([None, f"chatcmpl-tool-{part}"])
-    return st.builds(Opened, st.just(part), st.just(kind), ids, st.sampled_from(["f", "Weather-get", 'q"uote']))
+    return st.builds(
+        Opened, st.just(part), st.just(kind), ids, st.sampled_from(["f", "Weather-get", 'q"uote', "shell"])
+    )
+
+
+@st.composite
+def interleaved(draw, count, max_events=8):
+    """Draw the streams of several choices, and the order in which their events come: pairs of an event and a choice."""
+    streams = [draw(event_streams(max_events)) for _ in range(count)]
+    order = draw(st.permutations([choice for choice, events in enumerate(streams) for _ in events]))
+    rest = [iter(events) for events in streams]
+    return [(next(rest[choice]), choice) for choice in order]

@@ -1,7 +1,5 @@
 """Nothing that OpenAI's clients can send is forgotten: the SDK's own request type is the list."""
 
-import typing
-
 import pytest
 from openai.types.chat.completion_create_params import (
     CompletionCreateParamsBase,
@@ -9,9 +7,18 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsStreaming,
 )
 
-from app.surfaces.chat.read import FATES, Fate, read_request
+from app.core.errors import BadRequest
+from app.core.request import Message, NamedTool, ResponseFormat, Tool
+from app.surfaces.chat.fates import FATES
+from app.surfaces.chat.read import read_request
+from app.surfaces.chat.surface import ChatSurface
+from app.surfaces.fates import fates_table
 
 TYPES = (CompletionCreateParamsBase, CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming)
+
+
+def named(kind):
+    return {name for name, fate in FATES.items() if fate.kind == kind}
 
 
 def properties():
@@ -32,9 +39,45 @@ def test_every_fate_is_of_a_property_that_the_sdk_knows():
     assert set(FATES) - properties() == set()
 
 
-def test_every_fate_is_one_of_the_four():
-    assert set(FATES.values()) == set(typing.get_args(Fate))
+def test_nothing_is_only_echoed():
+    assert {fate.kind for fate in FATES.values()} == {
+        *("mapped", "relayed", "emulated", "dropped", "refused", "ignored"),
+    }
 
+
+def test_the_table_tells_every_fate():
+    head, rule, *rows = fates_table(ChatSurface()).splitlines()
+    assert (head, rule) == ("| Field | Fate | What happens |", "|---|---|---|")
+    assert [row.split(" | ")[0] for row in rows] == [f"| `{name}`" for name in FATES]
+    assert "| `store` | dropped | `true` is told in the header: chat completions are not stored. |" in rows
+
+
+FUNCTION = {"name": "f"}
+
+CHANGES = {
+    # A value that asks for something, and what is read from it.
+    "model": ({"model": "other"}, {"model": "other"}),
+    "messages": ({"messages": [{"role": "user", "content": "x"}]}, {"messages": (Message("user", "x"),)}),
+    "stream": ({"stream": True}, {"stream": True}),
+    "max_completion_tokens": ({"max_completion_tokens": 7}, {"max_tokens": 7}),
+    "max_tokens": ({"max_tokens": 7}, {"max_tokens": 7}),
+    "tools": ({"tools": [{"type": "function", "function": FUNCTION}]}, {"tools": (Tool("f"),)}),
+    "tool_choice": ({"tool_choice": "none"}, {"tool_choice": "none"}),
+    "functions": ({"functions": [FUNCTION]}, {"tools": (Tool("f"),)}),
+    "function_call": (
+        {"functions": [FUNCTION], "function_call": FUNCTION},
+        {"tools": (Tool("f"),), "tool_choice": NamedTool("f")},
+    ),
+    "response_format": (
+        {"response_format": {"type": "json_object"}},
+        {"response_format": ResponseFormat("json_object")},
+    ),
+    "reasoning_effort": ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+    "prompt_cache_key": ({"prompt_cache_key": "k"}, {"cache_key": "k"}),
+    "user": ({"user": "u"}, {"cache_key": "u"}),
+    "stop": ({"stop": ["a"]}, {"knobs": {"stop": ["a"]}}),
+    "parallel_tool_calls": ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
+}
 
 VALUES = {
     "temperature": 0,
@@ -42,20 +85,30 @@ VALUES = {
     "frequency_penalty": -2,
     "presence_penalty": 2,
     "seed": 0,
-    "stop": ["a"],
     "logit_bias": {"1": -100},
-    "logprobs": True,
-    "top_logprobs": 0,
-    "verbosity": "low",
-    "prediction": {"type": "content", "content": "x"},
+}
+
+DROPPED = {
+    # What asks for something, and what asks for nothing.
+    "logprobs": (True, False),
+    "top_logprobs": (1, 0),
+    "verbosity": ("low", "medium"),
+    "prediction": ({"type": "content", "content": "x"}, None),
+    "moderation": ({"model": "omni-moderation-latest"}, None),
+    "store": (True, False),
+    "service_tier": ("flex", "default"),
+}
+
+IGNORED = {
+    "metadata": {"k": "v"},
+    "safety_identifier": "x",
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
 }
 
 REFUSED = {
-    "n": 2,
     "audio": {"voice": "alloy", "format": "mp3"},
     "modalities": ["text", "audio"],
-    "functions": [{"name": "f"}],
-    "function_call": {"name": "f"},
     "web_search_options": {},
 }
 
@@ -64,27 +117,52 @@ def body(**more):
     return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **more}
 
 
-def test_the_samples_below_are_complete():
-    assert set(VALUES) == {name for name, fate in FATES.items() if fate == "knob"}
-    assert set(REFUSED) == {name for name, fate in FATES.items() if fate == "refused"}
+def differences(read):
+    plain = read_request(body())
+    slots = set(plain.__slots__) - {"raw"}
+    return {slot: getattr(read, slot) for slot in slots if getattr(read, slot) != getattr(plain, slot)}
+
+
+def test_the_samples_are_complete():
+    # What the usage option and the number of choices do is seen in the answer.
+    assert set(CHANGES) == (named("mapped") | named("emulated")) - {"stream_options", "n"}
+    assert set(VALUES) == named("relayed")
+    assert set(DROPPED) == named("dropped")
+    assert set(IGNORED) == named("ignored")
+    assert set(REFUSED) == named("refused")
+
+
+@pytest.mark.parametrize(("sent", "read"), CHANGES.values(), ids=CHANGES)
+def test_what_is_mapped_becomes_a_part_of_the_request(sent, read):
+    assert differences(read_request(body(**sent))) == read
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_knob_arrives_as_a_knob(name):
-    assert read_request(body(**{name: VALUES[name]})).knobs == {name: VALUES[name]}
+def test_what_is_relayed_arrives_as_it_is(name):
+    assert differences(read_request(body(**{name: VALUES[name]}))) == {"knobs": {name: VALUES[name]}}
 
 
-@pytest.mark.parametrize("name", sorted(name for name, fate in FATES.items() if fate == "ignored"))
+@pytest.mark.parametrize("name", DROPPED)
+def test_what_is_dropped_is_told_when_it_asked_for_something(name):
+    something, nothing = DROPPED[name]
+    assert differences(read_request(body(**{name: something}))) == {"dropped": (name,)}
+    assert differences(read_request(body(**{name: nothing}))) == {}
+
+
+@pytest.mark.parametrize("name", IGNORED)
 def test_what_is_ignored_changes_nothing_but_the_record(name):
-    value = {"k": "v"} if name == "metadata" else "x"
-    plain, read = read_request(body()), read_request(body(**{name: value}))
-    assert (read.knobs, read.extra, read.dropped, read.messages) == ({}, {}, (), plain.messages)
-    assert read.raw[name] == value
-    assert read.cache_key == ("x" if name == "user" else None)
+    read = read_request(body(**{name: IGNORED[name]}))
+    assert differences(read) == {}
+    assert read.raw[name] == IGNORED[name]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_refused_by_name(name):
+    with pytest.raises(BadRequest) as caught:
+        read_request(body(**{name: REFUSED[name]}))
+    assert caught.value.param == name
 
 
 @pytest.mark.parametrize("name", sorted(FATES.keys() - {"model", "messages"}))
 def test_an_explicit_null_is_as_good_as_nothing(name):
-    read, plain = read_request(body(**{name: None})), read_request(body())
-    for slot in set(plain.__slots__) - {"raw"}:
-        assert getattr(read, slot) == getattr(plain, slot)
+    assert differences(read_request(body(**{name: None}))) == {}

@@ -1,8 +1,12 @@
 """What clients really send, and what is read from it."""
 
+from dataclasses import replace
+
 import pytest
 
+from app.core.errors import BadRequest
 from app.core.request import (
+    FileContent,
     GenerationRequest,
     ImageContent,
     Message,
@@ -12,9 +16,14 @@ from app.core.request import (
     Tool,
     ToolCall,
 )
-from app.surfaces.chat.read import read_request, wants_usage
+from app.surfaces.chat.read import read_request
 from app.surfaces.chat.surface import ChatSurface
+from app.surfaces.choices import MAX_CHOICES
+from app.surfaces.closing import wants_usage
+from app.surfaces.custom import custom_arguments
 from app.surfaces.depth import MAX_DEPTH
+from app.surfaces.sampling import MAX_SEED
+from app.wire.codec import decode, encode
 
 HI = {"role": "user", "content": "Hi"}
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}, "$schema": "http://json-schema.org/draft-07"}
@@ -35,6 +44,16 @@ def call(call_id="c1", name="f", arguments="{}"):
 
 def function(name="f", **more):
     return {"type": "function", "function": {"name": name, **more}}
+
+
+def custom(name, description="", rule=""):
+    text = {"type": "string", "description": "The tool's whole input, as plain text." + rule}
+    schema = {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
+    return Tool(name, description, schema)
+
+
+def image(index, url, detail=None):
+    return ImageContent(url, detail, f"messages[0].content[{index}].image_url")
 
 
 def nested(levels):
@@ -65,17 +84,18 @@ FIELDS = {
     "the largest limit": ({"max_tokens": 2**53 - 1}, {"max_tokens": 2**53 - 1}),
     "zeros are values": (
         {"seed": 0, "top_p": 0, "temperature": 0, "frequency_penalty": 0, "top_logprobs": 0, "logprobs": False},
-        {"knobs": {"seed": 0, "top_p": 0, "temperature": 0, "frequency_penalty": 0, "top_logprobs": 0,
-                   "logprobs": False}},
+        {"knobs": {"seed": 0, "top_p": 0, "temperature": 0, "frequency_penalty": 0}},
     ),
     "the ends of the ranges": (
         {"temperature": 2, "top_p": 1.0, "frequency_penalty": -2, "presence_penalty": 2, "top_logprobs": 20},
-        {"knobs": {"temperature": 2, "top_p": 1.0, "frequency_penalty": -2, "presence_penalty": 2,
-                   "top_logprobs": 20}},
+        {"knobs": {"temperature": 2, "top_p": 1.0, "frequency_penalty": -2, "presence_penalty": 2},
+         "dropped": ("top_logprobs",)},
     ),
     "a negative seed": ({"seed": -(2**63)}, {"knobs": {"seed": -(2**63)}}),
     "one stop": ({"stop": "END"}, {"knobs": {"stop": ["END"]}}),
     "no stop": ({"stop": []}, {}),
+    "an empty stop": ({"stop": ""}, {}),
+    "empty stops": ({"stop": ["", "END", ""]}, {"knobs": {"stop": ["END"]}}),
     "four stops": ({"stop": list("abcd")}, {"knobs": {"stop": list("abcd")}}),
     "biases": ({"logit_bias": {"50256": -100, "1": 1.5}}, {"knobs": {"logit_bias": {"50256": -100, "1": 1.5}}}),
     "one choice": ({"n": 1, "modalities": ["text"]}, {}),
@@ -136,6 +156,43 @@ FIELDS = {
         {"tools": (Tool("g"),), "tool_choice": "auto"},
     ),
     "the old functions, empty": ({"functions": [], "function_call": "auto"}, {}),
+    "the old functions": (
+        {"functions": [{"name": "f", "description": "d", "parameters": SCHEMA}, {"name": "g"}],
+         "function_call": "auto"},
+        {"tools": (Tool("f", "d", SCHEMA), Tool("g")), "tool_choice": "auto"},
+    ),
+    "the old functions, none to be called": (
+        {"functions": [{"name": "f"}], "function_call": "none"}, {"tools": (Tool("f"),), "tool_choice": "none"},
+    ),
+    "the old functions, one forced, and the new form empty": (
+        {"functions": [{"name": "f"}, {"name": "g"}], "function_call": {"name": "g"}, "tools": []},
+        {"tools": (Tool("f"), Tool("g")), "tool_choice": NamedTool("g")},
+    ),
+    "a custom tool": (
+        {"tools": [function(), {"type": "custom", "custom": {"name": "c", "description": "d"}}],
+         "tool_choice": {"type": "custom", "custom": {"name": "c"}}},
+        {"tools": (Tool("f"), custom("c", "d")), "tool_choice": NamedTool("c")},
+    ),
+    "a custom tool in plain text": (
+        {"tools": [{"type": "custom", "custom": {"name": "c", "format": {"type": "text"}}}]}, {"tools": (custom("c"),)},
+    ),
+    "a custom tool with a grammar": (
+        {"tools": [{"type": "custom", "custom": {
+            "name": "c", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: WORD"}}}}]},
+        {"tools": (custom("c", rule=" It must match this lark grammar:\nstart: WORD"),)},
+    ),
+    "a custom tool, flat, as Responses has it": (
+        {"tools": [{"type": "custom", "name": "c", "description": None,
+                    "format": {"type": "grammar", "syntax": "regex", "definition": "a+"}}],
+         "tool_choice": {"type": "custom", "name": "c"}},
+        {"tools": (custom("c", rule=" It must match this regex grammar:\na+"),), "tool_choice": NamedTool("c")},
+    ),
+    "allowed tools, one of them custom": (
+        {"tools": [function(), {"type": "custom", "custom": {"name": "c"}}],
+         "tool_choice": {"type": "allowed_tools", "allowed_tools": {
+             "mode": "auto", "tools": [{"type": "custom", "custom": {"name": "c"}}]}}},
+        {"tools": (custom("c"),), "tool_choice": "auto"},
+    ),
     "metadata": ({"metadata": {f"k{number}": "v" * 512 for number in range(16)}}, {}),
     "no metadata": ({"metadata": {}}, {}),
 }  # fmt: skip
@@ -183,7 +240,19 @@ CONVERSATIONS = {
     "a custom call": (
         [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "ls"}}]},
          {"role": "tool", "tool_call_id": "c", "content": "1"}],
-        [Message("assistant", "", (ToolCall("c", "f", "ls"),)), Message("tool", "1", tool_call_id="c")],
+        [Message("assistant", "", (ToolCall("c", "f", '{"input":"ls"}'),)), Message("tool", "1", tool_call_id="c")],
+    ),
+    "a custom call without input": (
+        [{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f"}}]},
+         {"role": "tool", "tool_call_id": "c", "content": "1"}],
+        [Message("assistant", "", (ToolCall("c", "f", '{"input":""}'),)), Message("tool", "1", tool_call_id="c")],
+    ),
+    "a custom call of many lines": (
+        [{"role": "assistant", "tool_calls": [
+            {"id": "c", "type": "custom", "custom": {"name": "f", "input": 'a"b\n\u2028'}}]},
+         {"role": "tool", "tool_call_id": "c", "content": "1"}],
+        [Message("assistant", "", (ToolCall("c", "f", custom_arguments('a"b\n\u2028')),)),
+         Message("tool", "1", tool_call_id="c")],
     ),
     "our own answer sent back whole": (
         [{"role": "assistant", "content": "a", "refusal": None, "annotations": [], "audio": None, "function_call": None,
@@ -213,8 +282,24 @@ CONVERSATIONS = {
             {"type": "text", "text": "What?"},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
             {"type": "image_url", "image_url": {"url": "https://x.test/a.png", "detail": None}}]}],
-        [Message("user", (TextContent("What?"), ImageContent("data:image/png;base64,AA==", "low"),
-                          ImageContent("https://x.test/a.png")))],
+        [Message("user", (TextContent("What?"), image(1, "data:image/png;base64,AA==", "low"),
+                          image(2, "https://x.test/a.png")))],
+    ),
+    "images from anywhere": (
+        [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "http://x.test/a.png", "detail": "auto"}},
+            {"type": "image_url", "image_url": {"url": "HTTPS://X.test/a.png"}},
+            {"type": "image_url", "image_url": {"url": "DATA:image/gif;base64,AA=="}}]}],
+        [Message("user", (image(0, "http://x.test/a.png", "auto"), image(1, "HTTPS://X.test/a.png"),
+                          image(2, "DATA:image/gif;base64,AA==")))],
+    ),
+    "files": (
+        [{"role": "user", "content": [
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a b.pdf"}},
+            {"type": "file", "file": {"file_data": "aGk=", "filename": "notes.md"}},
+            {"type": "text", "text": "Compare."}]}],
+        [Message("user", (FileContent("a b.pdf", b"%PDF-", "messages[0].content[0].file"),
+                          FileContent("notes.md", b"hi", "messages[0].content[1].file"), TextContent("Compare.")))],
     ),
     "names": (
         [{"role": "user", "content": "Hi", "name": "ann"}, {"role": "assistant", "content": "a", "name": "bob"}],
@@ -274,3 +359,32 @@ def test_the_surface_reads_as_this_module_does():
     raw = body()
     assert ChatSurface().read(raw) == read_request(raw)
     assert ChatSurface.name == "chat"
+
+
+@pytest.mark.parametrize("count", [2, MAX_CHOICES])
+def test_several_choices_are_several_requests(count):
+    raw = body(n=count, temperature=1, tools=[function()], stream=True)
+    read = read_request(raw)
+    plain = expected(raw, knobs={"temperature": 1}, tools=(Tool("f"),), stream=True)
+    assert read.branches == (plain,) * count
+    assert replace(read, branches=()) == plain
+
+
+def test_the_seed_of_each_choice_is_its_own():
+    read = read_request(body(n=3, seed=-1, stop="x"))
+    assert read.knobs == {"seed": -1, "stop": ["x"]}
+    assert [branch.knobs for branch in read.branches] == [{"seed": seed, "stop": ["x"]} for seed in (-1, 0, 1)]
+
+
+def test_the_largest_seed_still_fits():
+    (*_, last) = read_request(body(n=MAX_CHOICES, seed=MAX_SEED)).branches
+    assert decode(encode(last.knobs)) == last.knobs
+
+
+def test_one_choice_is_the_request_itself():
+    assert read_request(body(n=1)).branches == ()
+
+
+def test_the_bound_on_choices_is_told():
+    with pytest.raises(BadRequest, match=r"Expected a value <= 16, but got 17 instead\.$"):
+        read_request(body(n=17))

@@ -5,17 +5,29 @@ import copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.errors import BadRequest
-from app.core.request import GenerationRequest
-from app.surfaces.chat.read import FATES, read_request
+from app.core.errors import BadRequest, Internal
+from app.core.events import Failed, Started
+from app.core.request import GenerationRequest, Tool
+from app.surfaces.chat.fates import FATES
+from app.surfaces.chat.read import read_request
+from app.surfaces.chat.surface import ChatSurface
 from app.wire.codec import decode, encode
 from tests.surfaces.chat.test_read import HI, call, function, nested
+
+SURFACE = ChatSurface()
+
+PHOTO = {"type": "image_url", "image_url": {"url": "https://x.test/a.png", "detail": "low"}}
+PAPER = {"type": "file", "file": {"file_data": "data:text/plain;base64,aGk=", "filename": "a.txt"}}
+CUSTOM = {
+    "type": "custom",
+    "custom": {"name": "c", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: A"}}},
+}
 
 VALID = {
     "model": "m",
     "messages": [
         {"role": "system", "content": "s", "name": "n"},
-        {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "x"}}]},
+        {"role": "user", "content": [{"type": "text", "text": "x"}, PHOTO, PAPER]},
         {"role": "assistant", "content": None, "tool_calls": [call("a"), call("b")], "reasoning_content": "hm"},
         {"role": "tool", "tool_call_id": "a", "content": "1"},
         {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "x"}]},
@@ -33,11 +45,18 @@ VALID = {
     "stop": ["a"],
     "logit_bias": {"1": 1},
     "metadata": {"k": "v"},
-    "tools": [function(parameters={"type": "object", "properties": {"a": {}}}), {"type": "function", "name": "g"}],
-    "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [function(), function("g")]}},
+    "tools": [
+        function(parameters={"type": "object", "properties": {"a": {}}}),
+        {"type": "function", "name": "g"},
+        CUSTOM,
+    ],
+    "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [function(), CUSTOM]}},
     "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
     "modalities": ["text"],
-    "n": 1,
+    "n": 2,
+    "store": True,
+    "service_tier": "flex",
+    "moderation": {"model": "x"},
     "functions": [],
     "function_call": "none",
     "unknown": {"a": [1]},
@@ -53,6 +72,9 @@ SCALARS = st.one_of(
     st.text(max_size=5),
     st.sampled_from(["user", "tool", "assistant", "function", "text", "a", "f", "", "\x00", "\ud83d", 1e300, -0.0]),
 )
+OLDER = {**VALID, "tools": [], "tool_choice": "auto", "functions": [{"name": "f", "parameters": {}}],
+         "function_call": {"name": "f"}}  # fmt: skip
+
 NAMES = st.one_of(
     st.sampled_from([*FATES, "role", "content", "type", "name", "function", "tool_calls", "id", "text", "schema"]),
     st.text(max_size=3),
@@ -72,7 +94,13 @@ def places(value, path=()):
         yield from places(inner, (*path, step))
 
 
-MUTATIONS = st.tuples(st.sampled_from(list(places(VALID))), st.sampled_from(["set", "remove", "repeat"]), JSON)
+MUTATIONS = st.tuples(
+    st.sampled_from(
+        list(places(VALID)) + list(places({"functions": OLDER["functions"], "function_call": {"name": "f"}}))
+    ),
+    st.sampled_from(["set", "remove", "repeat"]),
+    JSON,
+)
 
 
 def read_or_refused(body):
@@ -92,17 +120,23 @@ def read_or_refused(body):
     if request.response_format:
         sendable.append(request.response_format.schema)
     assert decode(encode(sendable)) is not None
+    # What was read can be answered.
+    writer = SURFACE.writer(request, "m", lambda prefix: prefix + "1", 0.0)
+    count = len(request.branches) or 1
+    assert all(writer.feed(Started(), choice) or choice for choice in range(count))
+    assert writer.feed(Failed(Internal())) == SURFACE.error_frames(Internal())
     return request
 
 
-def test_the_valid_body_is_valid():
-    assert read_or_refused(VALID).model == "m"
+def test_the_valid_bodies_are_valid():
+    assert len(read_or_refused(VALID).branches) == 2
+    assert read_or_refused(OLDER).tools == (Tool("f", parameters={}),)
 
 
 @settings(max_examples=250, deadline=None)
-@given(st.lists(MUTATIONS, min_size=1, max_size=3))
-def test_nearly_valid_bodies(mutations):
-    body = copy.deepcopy(VALID)
+@given(st.lists(MUTATIONS, min_size=1, max_size=3), st.sampled_from([VALID, OLDER]))
+def test_nearly_valid_bodies(mutations, valid):
+    body = copy.deepcopy(valid)
     for path, how, value in mutations:
         mutate(body, path, how, value)
     request = read_or_refused(body)

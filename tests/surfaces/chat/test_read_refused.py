@@ -18,6 +18,22 @@ def user(content):
     return body({"role": "user", "content": content})
 
 
+def paper(**more):
+    return user([{"type": "file", "file": more}])
+
+
+def picture(**more):
+    return user([{"type": "image_url", "image_url": more}])
+
+
+def custom(**more):
+    return {"type": "custom", "custom": more}
+
+
+def formed(form):
+    return body(tools=[custom(name="c", format=form)])
+
+
 def assistant(**more):
     return body({"role": "assistant", **more})
 
@@ -63,6 +79,13 @@ WRONG_TYPES = {
     "modalities": ["text", {}],
     "metadata": ["x", [], 1],
     "functions": ["x", {"name": "f"}, 1],
+    "function_call": [1, True, [[]]],
+    "store": ["yes", 1],
+    "service_tier": [1, {}],
+    "moderation": ["x", []],
+    "safety_identifier": [1, {}],
+    "prompt_cache_options": ["x", []],
+    "prompt_cache_retention": [1, []],
 }
 
 
@@ -110,7 +133,73 @@ CASES = {
         user([{"type": "text", "text": "x"}, {"type": "text", "text": {}}]), "messages[0].content[1].text", TYPE,
     ),
     "audio": (user([{"type": "input_audio", "input_audio": {}}]), "messages[0].content[0].type", "unsupported_value"),
-    "a file": (user([{"type": "file", "file": {}}]), "messages[0].content[0].type", "unsupported_value"),
+    "a part that is a number": (user([1]), "messages[0].content[0]", TYPE),
+    # Files.
+    "a file without file": (user([{"type": "file"}]), "messages[0].content[0].file", MISSING),
+    "a file that is a text": (user([{"type": "file", "file": "x"}]), "messages[0].content[0].file", TYPE),
+    "a file without data": (paper(filename="a.pdf"), "messages[0].content[0].file.file_data", MISSING),
+    "a file with empty data": (paper(file_data=""), "messages[0].content[0].file.file_data", "empty_string"),
+    "a file with data that is bytes": (paper(file_data=[1]), "messages[0].content[0].file.file_data", TYPE),
+    "a stored file": (paper(file_id="file-1"), "messages[0].content[0].file.file_id", "unsupported_value"),
+    "a stored file with data": (
+        paper(file_id="file-1", file_data="aGk="), "messages[0].content[0].file.file_id", "unsupported_value",
+    ),
+    "a stored file's id that is a number": (paper(file_id=1), "messages[0].content[0].file.file_id", TYPE),
+    "a file elsewhere": (
+        paper(file_url="https://x.test/a.pdf"), "messages[0].content[0].file.file_url", "unsupported_value",
+    ),
+    "a file that is not base64": (paper(file_data="hello!"), "messages[0].content[0].file.file_data", VALUE),
+    "a file that is cut off": (paper(file_data="aGk"), "messages[0].content[0].file.file_data", VALUE),
+    "a file with padding within": (paper(file_data="aA==aA=="), "messages[0].content[0].file.file_data", VALUE),
+    "a file in the alphabet of URLs": (paper(file_data="-_-_"), "messages[0].content[0].file.file_data", VALUE),
+    "a file with half a character": (paper(file_data="\ud83d"), "messages[0].content[0].file.file_data", VALUE),
+    "a file of nothing": (
+        paper(file_data="data:text/plain;base64,"), "messages[0].content[0].file.file_data", "empty_file",
+    ),
+    "a file with a data URL that is not base64": (
+        paper(file_data="data:text/plain,hi"), "messages[0].content[0].file.file_data", VALUE,
+    ),
+    "a file with a data URL without data": (
+        paper(file_data="data:text/plain;base64"), "messages[0].content[0].file.file_data", VALUE,
+    ),
+    "a file by its URL": (
+        paper(file_data="https://x.test/a.pdf"), "messages[0].content[0].file.file_data", VALUE,
+    ),
+    "a file that does not say what it is": (
+        paper(file_data="aGk="), "messages[0].content[0].file.filename", MISSING,
+    ),
+    "a file of an unknown type without name": (
+        paper(file_data="data:video/mp4;base64,aGk="), "messages[0].content[0].file.filename", MISSING,
+    ),
+    "a file's name that is a number": (
+        paper(file_data="aGk=", filename=1), "messages[0].content[0].file.filename", TYPE,
+    ),
+    "an endless file name": (
+        paper(file_data="aGk=", filename="a" * 256), "messages[0].content[0].file.filename", "string_above_max_length",
+    ),
+    "a file's name with a line break": (
+        paper(file_data="aGk=", filename='a"\r\nx: y'), "messages[0].content[0].file.filename", VALUE,
+    ),
+    "a file's name with half a character": (
+        paper(file_data="aGk=", filename="a\ud83d.txt"), "messages[0].content[0].file.filename", VALUE,
+    ),
+    "a file of the system": (
+        body({"role": "system", "content": [{"type": "file", "file": {}}]}), "messages[0].content[0].type", VALUE,
+    ),
+    "an image on this machine": (
+        picture(url="file:///etc/passwd"), "messages[0].content[0].image_url.url", "invalid_image_url",
+    ),
+    "an image over FTP": (picture(url="ftp://x.test/a"), "messages[0].content[0].image_url.url", "invalid_image_url"),
+    "an image without scheme": (picture(url="x.test/a"), "messages[0].content[0].image_url.url", "invalid_image_url"),
+    "an image that is a text file": (
+        picture(url="data:text/html;base64,AA=="), "messages[0].content[0].image_url.url", "invalid_image_url",
+    ),
+    "an image with a space before": (
+        picture(url=" https://x.test/"), "messages[0].content[0].image_url.url", "invalid_image_url",
+    ),
+    "an unknown detail": (
+        picture(url="https://x.test/", detail="huge"), "messages[0].content[0].image_url.detail", VALUE,
+    ),
     "an image without image": (user([{"type": "image_url"}]), "messages[0].content[0].image_url", MISSING),
     "an image that is a text": (
         user([{"type": "image_url", "image_url": "https://x"}]), "messages[0].content[0].image_url", TYPE,
@@ -122,7 +211,7 @@ CASES = {
         user([{"type": "image_url", "image_url": {"url": ""}}]), "messages[0].content[0].image_url.url", "empty_string",
     ),
     "a detail that is a number": (
-        user([{"type": "image_url", "image_url": {"url": "x", "detail": 1}}]),
+        picture(url="https://x.test/", detail=1),
         "messages[0].content[0].image_url.detail", TYPE,
     ),
     "an image of the system": (
@@ -178,8 +267,37 @@ CASES = {
     "a tool that is a text": (body(tools=["f"]), "tools[0]", TYPE),
     "a tool without type": (body(tools=[{"function": {"name": "f"}}]), "tools[0].type", MISSING),
     "a hosted tool": (body(tools=[function(), {"type": "web_search"}]), "tools[1].type", VALUE),
-    "a custom tool": (
-        body(tools=[{"type": "custom", "custom": {"name": "f"}}]), "tools[0].type", "unsupported_value",
+    "a custom tool that is a text": (body(tools=[{"type": "custom", "custom": "c"}]), "tools[0].custom", TYPE),
+    "a custom tool without custom": (body(tools=[{"type": "custom"}]), "tools[0].custom.name", MISSING),
+    "a custom tool without name": (body(tools=[custom()]), "tools[0].custom.name", MISSING),
+    "a custom tool with an empty name": (body(tools=[custom(name="")]), "tools[0].custom.name", "empty_string"),
+    "a custom tool described as a function": (
+        body(tools=[{"type": "custom", "function": {"name": "f"}}]), "tools[0].custom.name", MISSING,
+    ),
+    "a custom tool by a function's name": (
+        body(tools=[function("f"), custom(name="f")]), "tools[1].custom.name", VALUE,
+    ),
+    "a function by a custom tool's name": (
+        body(tools=[{"type": "custom", "name": "f"}, function("f")]), "tools[1].function.name", VALUE,
+    ),
+    "a form that is a text": (formed("lark"), "tools[0].custom.format", TYPE),
+    "a form without type": (formed({}), "tools[0].custom.format.type", MISSING),
+    "a form of an unknown type": (formed({"type": "ebnf"}), "tools[0].custom.format.type", VALUE),
+    "a form without grammar": (formed({"type": "grammar"}), "tools[0].custom.format.syntax", MISSING),
+    "a grammar that is a text": (formed({"type": "grammar", "grammar": "x"}), "tools[0].custom.format.grammar", TYPE),
+    "a grammar without syntax": (
+        formed({"type": "grammar", "grammar": {"definition": "x"}}), "tools[0].custom.format.grammar.syntax", MISSING,
+    ),
+    "a grammar of an unknown syntax": (
+        formed({"type": "grammar", "grammar": {"syntax": "peg"}}), "tools[0].custom.format.grammar.syntax", VALUE,
+    ),
+    "a grammar without definition": (
+        formed({"type": "grammar", "grammar": {"syntax": "lark"}}),
+        "tools[0].custom.format.grammar.definition", MISSING,
+    ),
+    "a custom call's input that is an object": (
+        assistant(tool_calls=[{"id": "c", "type": "custom", "custom": {"name": "f", "input": {}}}]),
+        "messages[0].tool_calls[0].custom.input", TYPE,
     ),
     "a tool without function": (body(tools=[{"type": "function"}]), "tools[0].function.name", MISSING),
     "a function that is a text": (body(tools=[{"type": "function", "function": "f"}]), "tools[0].function", TYPE),
@@ -201,6 +319,20 @@ CASES = {
     ),
     "strict that is a text": (body(tools=[function(strict="yes")]), "tools[0].function.strict", TYPE),
     "too many tools": (body(tools=[function()] * 1025), "tools", "array_above_max_length"),
+    "a custom choice without name": (
+        choosing({"type": "custom"}, custom(name="c")), "tool_choice.custom.name", MISSING,
+    ),
+    "a custom choice that is not offered": (
+        choosing(custom(name="d"), custom(name="c")), "tool_choice.custom.name", VALUE,
+    ),
+    "an allowed custom tool that is not offered": (
+        choosing({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [custom(name="c")]}}),
+        "tool_choice.allowed_tools.tools[0].custom.name", VALUE,
+    ),
+    "an allowed tool of an unknown type": (
+        choosing({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "mcp"}]}}),
+        "tool_choice.allowed_tools.tools[0].type", VALUE,
+    ),
     "an unknown choice": (choosing("any"), "tool_choice", VALUE),
     "a choice without type": (choosing({"function": {"name": "f"}}), "tool_choice.type", MISSING),
     "a choice of an unknown type": (choosing({"type": "auto"}), "tool_choice.type", VALUE),
@@ -231,6 +363,15 @@ CASES = {
     "a schema format without schema": (schema(), "response_format.json_schema", MISSING),
     "a schema format that is a text": (schema(json_schema="x"), "response_format.json_schema", TYPE),
     "a schema without name": (schema(json_schema={"schema": {}}), "response_format.json_schema.name", MISSING),
+    "a schema with an empty name": (
+        schema(json_schema={"name": "", "schema": {}}), "response_format.json_schema.name", "empty_string",
+    ),
+    "a schema with a name of words": (
+        schema(json_schema={"name": "a b", "schema": {}}), "response_format.json_schema.name", VALUE,
+    ),
+    "a schema with an endless name": (
+        schema(json_schema={"name": "a" * 65}), "response_format.json_schema.name", "string_above_max_length",
+    ),
     "a schema that is an array": (
         schema(json_schema={"name": "a", "schema": []}), "response_format.json_schema.schema", TYPE,
     ),
@@ -255,7 +396,9 @@ CASES = {
     "an absurd seed": (body(seed=2**70), "seed", "integer_above_max_value"),
     "an absurd negative seed": (body(seed=-1e300), "seed", "integer_below_min_value"),
     "no choice": (body(n=0), "n", "integer_below_min_value"),
-    "two choices": (body(n=2), "n", "unsupported_value"),
+    "too many choices": (body(n=17), "n", "integer_above_max_value"),
+    "absurdly many choices": (body(n=1e300), "n", "integer_above_max_value"),
+    "choices below 0": (body(n=-1), "n", "integer_below_min_value"),
     "five stops": (body(stop=list("abcde")), "stop", "array_above_max_length"),
     "a stop that is a number": (body(stop=["a", 1]), "stop[1]", TYPE),
     "a bias that is a text": (body(logit_bias={"1": "x"}), "logit_bias.1", TYPE),
@@ -263,7 +406,6 @@ CASES = {
     "a bias out of range": (body(logit_bias={"1": 0, "2": 101}), "logit_bias.2", "decimal_above_max_value"),
     "an unknown effort": (body(reasoning_effort="extreme"), "reasoning_effort", VALUE),
     "an unknown verbosity": (body(verbosity="loud"), "verbosity", VALUE),
-    "a prediction too deep to be sent": (body(prediction=nested(129)), "prediction", VALUE),
     "an unknown field too deep to be sent": (body(x=1, y=nested(900)), "y", VALUE),
     "include_usage that is a text": (
         body(stream_options={"include_usage": "yes"}), "stream_options.include_usage", TYPE,
@@ -279,10 +421,25 @@ CASES = {
     "spoken answers": (body(modalities=["text", "audio"]), "modalities", "unsupported_value"),
     "a modality that is a number": (body(modalities=[1]), "modalities[0]", TYPE),
     "audio settings": (body(audio={"voice": "alloy"}), "audio", "unsupported_parameter"),
-    "the old functions": (body(functions=[{"name": "f"}]), "functions", "unsupported_parameter"),
-    "the old function choice": (body(function_call={"name": "f"}), "function_call", "unsupported_parameter"),
-    "an unknown function choice": (body(function_call="f"), "function_call", "unsupported_parameter"),
-    "a function choice of arrays": (body(function_call=[[]]), "function_call", "unsupported_parameter"),
+    # The older form of tools.
+    "the old functions beside the new ones": (body(functions=[{"name": "f"}], tools=[function()]), "functions", VALUE),
+    "an old function that is a text": (body(functions=["f"]), "functions[0]", TYPE),
+    "an old function without name": (body(functions=[{}]), "functions[0].name", MISSING),
+    "an old function in the new form": (body(functions=[function()]), "functions[0].name", MISSING),
+    "an old function with an empty name": (body(functions=[{"name": ""}]), "functions[0].name", "empty_string"),
+    "an old function's parameters that are a text": (
+        body(functions=[{"name": "f", "parameters": "{}"}]), "functions[0].parameters", "invalid_function_parameters",
+    ),
+    "too many old functions": (body(functions=[{"name": "f"}] * 1025), "functions", "array_above_max_length"),
+    "an old choice without functions": (body(function_call={"name": "f"}), "function_call.name", VALUE),
+    "an old choice without name": (body(functions=[{"name": "f"}], function_call={}), "function_call.name", MISSING),
+    "an old choice that is not offered": (
+        body(functions=[{"name": "f"}], function_call={"name": "g"}), "function_call.name", VALUE,
+    ),
+    "an unknown old choice": (body(functions=[{"name": "f"}], function_call="f"), "function_call", VALUE),
+    "an old choice of the new form": (
+        body(functions=[{"name": "f"}], function_call="required"), "function_call", VALUE,
+    ),
     "web search": (body(web_search_options={}), "web_search_options", "unsupported_parameter"),
     # Characters.
     "a role with half a character": (body({"role": "\ud83d", "content": "x"}), "messages[0].role", VALUE),
@@ -305,7 +462,7 @@ def test_malformed_bodies(raw, param, code):
 
 
 def test_there_are_enough_of_them():
-    assert len(CASES) >= 70
+    assert len(CASES) >= 150
 
 
 def test_an_unanswered_call_is_named():

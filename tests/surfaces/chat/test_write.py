@@ -33,15 +33,15 @@ def new_ids():
     return lambda prefix: f"{prefix}{next(numbers[prefix])}"
 
 
-def request(*, include_usage=False):
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+def request(*, include_usage=False, **more):
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True, **more}
     if include_usage:
         body["stream_options"] = {"include_usage": True}
     return SURFACE.read(body)
 
 
-def written(events, *, include_usage=False, model=MODEL):
-    writer = SURFACE.writer(request(include_usage=include_usage), model, new_ids(), NOW)
+def written(events, *, include_usage=False, model=MODEL, **more):
+    writer = SURFACE.writer(request(include_usage=include_usage, **more), model, new_ids(), NOW)
     return [writer.feed(event) for event in events]
 
 
@@ -52,8 +52,8 @@ def heard(events):
     return generation
 
 
-def body_of(events):
-    return SURFACE.body(request(), (heard(events),), MODEL, new_ids(), NOW)
+def body_of(events, **more):
+    return SURFACE.body(request(**more), (heard(events),), MODEL, new_ids(), NOW)
 
 
 def replayed(chunks):

@@ -5,16 +5,18 @@ from hypothesis import strategies as st
 
 from app.core.errors import BadRequest
 from app.core.events import Finished, Started
-from app.surfaces.responses.read import FATES
+from app.surfaces.responses.fates import FATES
 from app.surfaces.responses.surface import ResponsesSurface
 from tests.surfaces.responses.stream_rules import check
 
 KEYS = [
     *("type", "role", "content", "text", "name", "tools", "call_id", "output", "arguments", "input", "summary", "id"),
+    *("file_data", "filename", "file_url", "file_id", "grammar", "detail"),
     *("image_url", "format", "syntax", "definition", "schema", "mode", "effort", "namespace", "parameters", "refusal"),
 ]
 WORDS = [
     *("message", "user", "assistant", "function_call", "function_call_output", "custom_tool_call", "reasoning"),
+    *("aGk=", "data:text/plain;base64,aGk=", "input_file", "a.txt", "http://x.test/", "low"),
     *("input_text", "input_image", "output_text", "function", "custom", "namespace", "allowed_tools", "json_schema"),
     *("additional_tools", "web_search", "auto", "required", "none", "f", "c1", "lark", "grammar", "item_reference"),
 ]

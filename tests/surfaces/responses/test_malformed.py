@@ -47,7 +47,19 @@ BODIES = [
     (part(type="image_url"), "input[0].content[0].type", "invalid_value"),
     (part(type="input_text"), "input[0].content[0].text", "missing_required_parameter"),
     (part(type="input_text", text=3), "input[0].content[0].text", "invalid_type"),
-    (part(type="input_file", file_id="f"), "input[0].content[0].type", "unsupported_value"),
+    (part(type="input_file"), "input[0].content[0].file_data", "missing_required_parameter"),
+    (part(type="input_file", file_id="f"), "input[0].content[0].file_id", "unsupported_value"),
+    (part(type="input_file", file_id="f", file_data="aGk="), "input[0].content[0].file_id", "unsupported_value"),
+    (part(type="input_file", file_url="https://x.test/"), "input[0].content[0].file_url", "unsupported_value"),
+    (part(type="input_file", file_data=3), "input[0].content[0].file_data", "invalid_type"),
+    (part(type="input_file", file_data="hello!", filename="a"), "input[0].content[0].file_data", "invalid_value"),
+    (part(type="input_file", file_data="data:text/plain,hi"), "input[0].content[0].file_data", "invalid_value"),
+    (part(type="input_file", file_data="aGk="), "input[0].content[0].filename", "missing_required_parameter"),
+    (part(type="input_file", file_data="aGk=", filename=3), "input[0].content[0].filename", "invalid_type"),
+    (part(type="input_file", file_data="aGk=", filename="a\n"), "input[0].content[0].filename", "invalid_value"),
+    (part(type="input_image", image_url=""), "input[0].content[0].image_url", "empty_string"),
+    (part(type="input_image", image_url="ftp://x.test/"), "input[0].content[0].image_url", "invalid_image_url"),
+    (part(type="input_image", image_url="data:text/html,x"), "input[0].content[0].image_url", "invalid_image_url"),
     (part(type="input_audio", input_audio={}), "input[0].content[0].type", "unsupported_value"),
     (part(type="input_image"), "input[0].content[0].image_url", "missing_required_parameter"),
     (part(type="input_image", file_id="f"), "input[0].content[0].file_id", "unsupported_parameter"),
@@ -85,8 +97,8 @@ BODIES = [
     ),
     (
         {"input": [CALL, {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_file"}]}]},
-        "input[1].output[0].type",
-        "unsupported_value",
+        "input[1].output[0].file_data",
+        "missing_required_parameter",
     ),
     (item(type="reasoning", content="x"), "input[0].content", "invalid_type"),
     (item(type="reasoning", summary=[{"text": 3}]), "input[0].summary[0].text", "invalid_type"),
@@ -183,6 +195,11 @@ BODIES = [
         "tools[0].format.definition",
         "missing_required_parameter",
     ),
+    (
+        tool(type="custom", name="c", format={"type": "grammar", "grammar": {"syntax": "lark"}}),
+        "tools[0].format.grammar.definition",
+        "missing_required_parameter",
+    ),
     (tool(type="namespace", name="n"), "tools[0].tools", "missing_required_parameter"),
     (tool(type="namespace", tools=[F]), "tools[0].name", "missing_required_parameter"),
     (tool(type="namespace", name="n", tools=[{}]), "tools[0].tools[0].type", "missing_required_parameter"),
@@ -220,6 +237,10 @@ def test_a_malformed_body_is_refused_with_the_field_at_fault(body, param, code):
         read_request({"model": "m", "input": "hi", **body})
     assert (caught.value.param, caught.value.code) == (param, code)
     assert len(caught.value.message) < 400
+
+
+def test_there_are_enough_of_them():
+    assert len(BODIES) >= 100
 
 
 def test_openais_words_for_a_call_without_output():

@@ -1,7 +1,7 @@
 import pytest
 
 from app.core.errors import BadRequest
-from app.core.request import ImageContent, Message, NamedTool, ResponseFormat, TextContent, Tool, ToolCall
+from app.core.request import FileContent, ImageContent, Message, NamedTool, ResponseFormat, TextContent, Tool, ToolCall
 from app.surfaces.responses.read import read_request
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
@@ -53,14 +53,13 @@ def test_every_setting_arrives():
         "top_p": 0.5,
         "frequency_penalty": 1,
         "presence_penalty": -1,
-        "verbosity": "low",
     }
     assert request.response_format == ResponseFormat("json_schema", {"type": "object"}, "n")
     assert request.reasoning_effort == "xhigh"
     assert request.parallel_tool_calls is False
     assert request.cache_key == "k"
     assert request.extra == {"top_k": 40}
-    assert request.dropped == ()
+    assert request.dropped == ("text.verbosity",)
 
 
 @pytest.mark.parametrize("text", [{}, {"format": None}, {"format": {"type": "text"}}, None])
@@ -128,9 +127,33 @@ def test_images_and_several_texts():
     )
     assert message.content == (
         TextContent("a"),
-        ImageContent("data:image/png;base64,AA==", "low"),
-        ImageContent("https://x.test/a.png"),
+        ImageContent("data:image/png;base64,AA==", "low", "input[0].content[1].image_url"),
+        ImageContent("https://x.test/a.png", param="input[0].content[2].image_url"),
     )
+
+
+def test_files():
+    (message,) = messages(
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_file", "file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"},
+                {"type": "input_file", "file_data": "JVBERi0=", "file_id": None, "detail": "low"},
+                {"type": "input_image", "image_url": "http://x.test/a.png"},
+            ],
+        }
+    )
+    assert message.content == (
+        FileContent("a.pdf", b"%PDF-", "input[0].content[0]"),
+        FileContent("file.pdf", b"%PDF-", "input[0].content[1]"),
+        ImageContent("http://x.test/a.png", param="input[0].content[2].image_url"),
+    )
+
+
+def test_a_tool_may_put_out_a_file():
+    part = {"type": "input_file", "file_data": "aGk=", "filename": "a.txt"}
+    (_, tool) = messages(CALL, {**OUTPUT, "output": [part]})
+    assert tool.content == (FileContent("a.txt", b"hi", "input[1].output[0]"),)
 
 
 def test_a_refusal_is_what_the_assistant_said():

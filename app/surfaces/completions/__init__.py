@@ -1,0 +1,1 @@
+"""OpenAI's older Completions API: a text is continued."""
