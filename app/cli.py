@@ -33,8 +33,10 @@ def serve(host: str | None, port: int | None, offline: bool | None, config_file:
     CLOUDFLARE_API_TOKEN), then from the file.
     """
     # Here and not above: `flarelay --help` need not load a web framework.
-    from app.main import PortTakenError, configure_logging, create_app, listen, run  # noqa: PLC0415
+    from app.main import create_app  # noqa: PLC0415
+    from app.server import PortTakenError, configure_logging, listen, run  # noqa: PLC0415
     from app.settings import SettingsError, load  # noqa: PLC0415
+    from app.store.contract import StoreError  # noqa: PLC0415
 
     overrides: dict[str, object] = {"host": host, "port": port, "offline": offline, "config": config_file}
     environ = dict(os.environ)
@@ -63,7 +65,17 @@ def serve(host: str | None, port: int | None, offline: bool | None, config_file:
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     source = "the built-in emulator" if settings.offline else settings.upstream_url
     click.echo(f"flarelay {__version__}: http://{shown}:{bound_port}/v1 serves models from {source}", err=True)
-    run(app, listener, drain_seconds=settings.drain_seconds, beside=emulator, beside_listener=emulator_listener)
+    try:
+        run(
+            app,
+            listener,
+            drain_seconds=settings.drain_seconds,
+            prepare=app.state.prepare,
+            beside=emulator,
+            beside_listener=emulator_listener,
+        )
+    except StoreError as error:
+        _fail(str(error))
 
 
 @main.command(context_settings=CONTEXT)
@@ -79,7 +91,7 @@ def emulate(host: str, port: int, account_id: str | None, token: str | None, see
     It speaks Cloudflare's wire: set FLARELAY_UPSTREAM_URL (or any Workers AI client) to the address that it prints.
     """
     from app.emulator.server import create_emulator  # noqa: PLC0415 - only this command needs it
-    from app.main import PortTakenError, listen, run  # noqa: PLC0415
+    from app.server import PortTakenError, listen, run  # noqa: PLC0415
 
     try:
         listener = listen(host, port)

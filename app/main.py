@@ -1,27 +1,25 @@
-"""Where every object is made and joined, and where the server runs."""
+"""Where every object is made and joined."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
+import functools
 import hashlib
-import logging
 import os
-import signal
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 from app import __version__
-from app.api import errors, generation, health, models
+from app.api import conversations, errors, generation, health, models
+from app.api import responses as stored_responses
 from app.api.caller import Gate
+from app.api.conversations import Keeping
+from app.api.follow import BackgroundReplies, Follower
 from app.api.reply import Replies
 from app.catalog.catalogue import CatalogueError, build
 from app.catalog.facts import bundled
@@ -31,19 +29,22 @@ from app.cloudflare.transport import AiohttpTransport
 from app.dialects.chat import ChatDialect
 from app.dialects.native import NativeDialect
 from app.exchange import Wiring
+from app.exchange.background import Bells, Workers
+from app.exchange.memory import Memory
+from app.exchange.piece import BackgroundExchange
+from app.exchange.purging import keep_purged
 from app.fetch.images import ImageFetcher
+from app.keys.seal import Seal
 from app.keys.static import StaticKeys
 from app.limits.admission import NoLimits
 from app.settings import Settings, SettingsError
+from app.store.opening import open_store
 from app.surfaces.chat.surface import ChatSurface
 from app.surfaces.completions.surface import CompletionsSurface
 from app.surfaces.responses.surface import ResponsesSurface
-from app.telemetry.log import ExchangeLog, Format, JsonFormatter
+from app.telemetry.log import ExchangeLog, log_format
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle client connection is kept: longer than the pools of the common clients keep theirs."""
-
-BACKLOG = 2048
+DAY = 86_400
 
 
 def new_id(prefix: str) -> str:
@@ -62,28 +63,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         SettingsError: An alias or a dialect is set to something that cannot be.
     """
     token = settings.cloudflare_api_token.get_secret_value() if settings.cloudflare_api_token else ""
-    client = CloudflareClient(
-        transport or AiohttpTransport(max_connections=settings.max_connections),
-        base_url=settings.upstream_url,
-        account_id=settings.cloudflare_account_id or "",
-        token=token,
-        timeouts=Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout),
-        user_agent=f"flarelay/{__version__}",
-        clock=time.time,
-    )
-    facts = bundled()
-    try:
-        catalogue = LiveCatalogue(
-            client, lambda rows: build(facts, rows, aliases=settings.aliases, dialect_overrides=settings.dialects)
-        )
-    except CatalogueError as error:
-        raise SettingsError(str(error)) from error
-    log = ExchangeLog(sys.stdout, _log_format(settings), time.time)
+    client = _client(settings, transport, token)
+    catalogue = _catalogue(settings, client)
+    log = ExchangeLog(sys.stdout, log_format(settings.log_format, sys.stdout), time.time)
+    memory = _memory(settings, token)
     wiring = Wiring(
         upstream=client,
         catalogue=catalogue.current,
         dialects={"chat": ChatDialect(), "native": NativeDialect()},
         limits=NoLimits(),
+        memory=memory,
         images=ImageFetcher(enabled=settings.fetch_images),
         report=log.report,
         new_id=new_id,
@@ -93,23 +82,49 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         default_max_tokens=settings.default_max_tokens,
         strict=settings.strict,
     )
-    replies = Replies(max_body_bytes=settings.max_body_bytes, keep_alive_seconds=settings.keep_alive_interval)
+    responses = ResponsesSurface(time.time, stores=settings.store, seals=True)
+    bells = Bells()
+    workers = Workers(
+        memory,
+        lambda claim: BackgroundExchange(wiring, responses, claim),
+        bells,
+        name=new_id("worker-"),
+        clock=time.time,
+        places=settings.background_places,
+    )
+    follower = Follower(memory, bells, settings.keep_alive_interval)
+    replies = Replies(
+        max_body_bytes=settings.max_body_bytes,
+        keep_alive_seconds=settings.keep_alive_interval,
+        background=BackgroundReplies(responses, follower, workers.wake),
+    )
     ready = False
+
+    async def prepare() -> None:
+        if settings.store and memory.store is None:
+            memory.store = await open_store(_database_url(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal ready
         async with client:
-            refresh: asyncio.Task[None] | None = None
+            await prepare()
+            tasks: list[asyncio.Task[None]] = []
             if settings.catalogue_refresh_seconds:
-                refresh = asyncio.create_task(catalogue.keep_fresh(settings.catalogue_refresh_seconds))
+                tasks.append(asyncio.create_task(catalogue.keep_fresh(settings.catalogue_refresh_seconds)))
+            if memory.store is not None:
+                tasks.append(asyncio.create_task(workers.run()))
+                tasks.append(asyncio.create_task(keep_purged(memory.store, time.time)))
             ready = True
             try:
                 yield
             finally:
                 ready = False
-                if refresh is not None:
-                    refresh.cancel()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if memory.store is not None:
+                    await memory.store.close()
 
     app = FastAPI(
         title="flarelay",
@@ -120,127 +135,49 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     )
     app.router.routes.extend(generation.routes("/chat/completions", ChatSurface(), wiring, replies))
     app.router.routes.extend(generation.routes("/completions", CompletionsSurface(), wiring, replies))
-    app.router.routes.extend(generation.routes("/responses", ResponsesSurface(clock=time.time), wiring, replies))
+    app.router.routes.extend(generation.routes("/responses", responses, wiring, replies))
+    if settings.store:
+        keeping = Keeping(memory, new_id, time.time)
+        app.include_router(stored_responses.router(keeping, follower, workers.stop))
+        app.include_router(conversations.router(keeping))
     app.include_router(models.router(catalogue.current))
     app.include_router(health.router(lambda: ready, __version__))
     errors.install(app)
     keys = StaticKeys(key.get_secret_value() for key in settings.api_keys)
+    app.state.prepare = prepare
     app.add_middleware(Gate, keys=keys, new_id=new_id, timer=time.perf_counter)
     return app
 
 
-class PortTakenError(Exception):
-    """The address cannot be listened on; the message says why."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket; port 0 takes any free one.
-
-    Raises:
-        PortTakenError: It cannot be opened.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=False)
-    except OSError as error:
-        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-
-
-def run(
-    app: ASGIApp,
-    listener: socket.socket,
-    *,
-    drain_seconds: float,
-    beside: ASGIApp | None = None,
-    beside_listener: socket.socket | None = None,
-) -> None:
-    """Serve until a signal ends it.
-
-    Args:
-        app: What to serve.
-        listener: Where.
-        drain_seconds: How long open requests may go on after the signal.
-        beside: Another application of the same process, such as the emulator; it ends after ``app`` has.
-        beside_listener: Where that one listens.
-    """
-    server = _Server(_uvicorn_config(app, drain_seconds))
-
-    async def serve() -> None:
-        if beside is None or beside_listener is None:
-            await server.serve(sockets=[listener])
-            return
-        other = _Companion(_uvicorn_config(beside, 1))
-        task = asyncio.create_task(other.serve(sockets=[beside_listener]))
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            other.should_exit = True
-            await task
-
-    # What lives from the start lives to the end: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve())
-
-
-class _Server(uvicorn.Server):
-    """A server for which a signal is a request to end and not a death: the process ends with status 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-class _Companion(uvicorn.Server):
-    """A server that leaves the signals to the one it stands beside."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _uvicorn_config(app: ASGIApp, drain_seconds: float) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(drain_seconds)),
+def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, token: str) -> CloudflareClient:
+    return CloudflareClient(
+        transport or AiohttpTransport(max_connections=settings.max_connections),
+        base_url=settings.upstream_url,
+        account_id=settings.cloudflare_account_id or "",
+        token=token,
+        timeouts=Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout),
+        user_agent=f"flarelay/{__version__}",
+        clock=time.time,
     )
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _memory(settings: Settings, token: str) -> Memory:
+    secret = settings.seal_key.get_secret_value() if settings.seal_key else f"seal {token}"
+    seconds = settings.store_days * DAY if settings.store_days else None
+    return Memory(None, functools.cache(lambda: Seal(secret.encode(), os.urandom)), new_id, time.time, seconds)
+
+
+def _catalogue(settings: Settings, client: CloudflareClient) -> LiveCatalogue:
+    facts = bundled()
     try:
-        import uvloop  # noqa: PLC0415 - absent on some platforms
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+        return LiveCatalogue(
+            client, lambda rows: build(facts, rows, aliases=settings.aliases, dialect_overrides=settings.dialects)
+        )
+    except CatalogueError as error:
+        raise SettingsError(str(error)) from error
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send every log line that is not an exchange's to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    if _log_format(settings) == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # The server tells every start and stop in six lines; the command line says it in one.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-
-
-def _log_format(settings: Settings) -> Format:
-    if settings.log_format == "auto":
-        return "pretty" if sys.stdout.isatty() else "json"
-    return settings.log_format
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data_dir.absolute() / 'flarelay.sqlite3'}"

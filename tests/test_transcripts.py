@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.core.events import Finished
+from app.core.model import Model
+from app.core.upstream import Emulation, UpstreamRequest
 from app.core.usage import Usage
-from app.dialects.reader import AnswerReader
+from app.dialects.emulated import reader_for
 from app.surfaces.chat.surface import ChatSurface
 from app.surfaces.responses.surface import ResponsesSurface
 from app.wire.sse import Framer
@@ -34,7 +36,9 @@ def replay(name, surface_name, blocks):
     request = surface.read({"model": asked["model"], **body})
     numbers = itertools.count(1)
     writer = surface.writer(request, asked["model"], lambda prefix: f"{prefix}{next(numbers):04}", NOW)
-    reader = AnswerReader(max_tokens=asked["max_tokens"], thinks_inline=asked.get("thinks_inline", False), now=NOW)
+    emulation = Emulation(**asked.get("emulation", {}))
+    sent = UpstreamRequest("/", {}, stream=True, max_tokens=asked["max_tokens"], emulation=emulation)
+    reader = reader_for(sent, Model(asked["model"], thinks_inline=asked.get("thinks_inline", False)), NOW)
     framer = Framer()
     frames = [frame for block in blocks for frame in framer.feed(block)] + framer.close()
     events = [event for frame in frames for event in reader.feed(frame)] + list(reader.close())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
@@ -118,15 +118,20 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield block
 
 
+Background: TypeAlias = Callable[[Exchange, bytes, Scope, Receive, Send], Awaitable[None]]
+
+
 class Replies:
     """Serves exchanges over HTTP.
 
     Args:
         max_body_bytes: The largest request body that is read.
         keep_alive_seconds: Silence in a stream before a comment line; 0 for none.
+        background: Leaves an exchange to a worker and answers; ``None`` where there are none.
     """
 
-    def __init__(self, *, max_body_bytes: int, keep_alive_seconds: float) -> None:
+    def __init__(self, *, max_body_bytes: int, keep_alive_seconds: float, background: Background | None = None) -> None:
+        self._background = background
         self._max_body_bytes = max_body_bytes
         self._keep_alive_seconds = keep_alive_seconds
 
@@ -156,7 +161,11 @@ class Replies:
         self, exchange: Exchange, raw: bytes, presence: Presence, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
-            await exchange.open(raw)
+            await exchange.read(raw)
+            if exchange.background and self._background is not None:
+                await self._background(exchange, raw, scope, receive, send)
+                return
+            await exchange.send()
             if exchange.stream:
                 first = await exchange.first()
             else:
@@ -172,7 +181,7 @@ class Replies:
             stream = EventStream(exchange, first, presence, {**_STREAM_HEADERS, **exchange.headers})
             await stream(scope, receive, send)
         else:
-            await _send_json(200, body, exchange.headers, send)
+            await send_json(200, body, exchange.headers, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         for name, value in scope["headers"]:
@@ -194,10 +203,11 @@ class Replies:
 
 
 async def _send_error(error: ApiError, headers: Mapping[str, str], send: Send) -> None:
-    await _send_json(error.status, error_body(error), {**error_headers(error), **headers}, send)
+    await send_json(error.status, error_body(error), {**error_headers(error), **headers}, send)
 
 
-async def _send_json(status: int, body: bytes, headers: Mapping[str, str], send: Send) -> None:
+async def send_json(status: int, body: bytes, headers: Mapping[str, str], send: Send) -> None:
+    """Send one JSON body."""
     raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     raw_headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})

@@ -23,6 +23,8 @@ An error knows its status, type, code and parameter, so nobody has to read its p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -38,6 +40,7 @@ class ApiError(Exception):
         retry_after: Seconds after which another try makes sense; ``None`` when unknown.
         should_retry: Overrides what the SDKs would decide by the status alone (header ``x-should-retry``).
         upstream_code: Cloudflare's own code, for the log.
+        headers: More headers for the answer, such as those of the limit that was reached.
 
     Attributes:
         upstream_status: The upstream's HTTP status, for the log; ``None`` when the failure is not an answer of it.
@@ -51,6 +54,7 @@ class ApiError(Exception):
     should_retry: bool | None = None
     upstream_status: int | None = None
     upstream_request_id: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
     default_message: ClassVar[str] = "The server had an error while processing your request."
 
     def __init__(
@@ -64,6 +68,7 @@ class ApiError(Exception):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         upstream_code: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.message = message or self.default_message
         super().__init__(self.message)
@@ -79,6 +84,8 @@ class ApiError(Exception):
         if should_retry is not None:
             self.should_retry = should_retry
         self.upstream_code = upstream_code
+        if headers is not None:
+            self.headers = headers
 
     def body(self) -> dict[str, str | None]:
         """The inner object of ``{"error": …}``: always all four keys."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.core.errors import ApiError
 from app.core.events import Closed, Delta, Event, Failed, Finished, FinishReason, Opened, PartKind, Started
 from app.core.usage import Usage, estimate_tokens
@@ -92,10 +94,21 @@ class Generation:
     def settled_usage(self, prompt_tokens: int) -> Usage:
         """What it cost: the upstream's figures, or an estimate that is marked as one.
 
+        Reasoning tokens are estimated also beside the upstream's figures, where it tells none.
+
         Args:
             prompt_tokens: The estimate for the input, used when the upstream reported nothing.
         """
-        if self.usage is not None:
-            return self.usage
-        produced = sum(estimate_tokens(part.text) for part in self.parts)
-        return Usage(prompt_tokens if self.started else 0, produced, source="estimated")
+        usage = self.usage
+        if usage is None:
+            produced = sum(estimate_tokens(part.text) for part in self.parts)
+            usage = Usage(prompt_tokens if self.started else 0, produced, source="estimated")
+        if usage.reasoning_tokens is None and any(part.kind == "reasoning" for part in self.parts):
+            usage = replace(usage, reasoning_tokens=self._reasoning_share(usage.completion_tokens))
+        return usage
+
+    def _reasoning_share(self, tokens: int) -> int:
+        """Estimate how many of the tokens were reasoning, by its share of the text: few upstreams tell."""
+        sizes = [estimate_tokens(part.text) for part in self.parts]
+        reasoning = sum(size for part, size in zip(self.parts, sizes, strict=True) if part.kind == "reasoning")
+        return round(tokens * reasoning / max(sum(sizes), 1))

@@ -7,8 +7,11 @@ from typing import Literal
 
 from app.core.usage import Usage
 
-Ending = Literal["completed", "failed", "refused", "disconnected"]
-"""How an exchange ended: answered whole; broke off or failed upstream; never sent; the client left."""
+Ending = Literal["completed", "failed", "refused", "disconnected", "queued"]
+"""How an exchange ended.
+
+Answered whole; broke off or failed upstream; never sent; the client left; left to a worker.
+"""
 
 
 @dataclass(frozen=True, slots=True)

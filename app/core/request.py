@@ -151,6 +151,7 @@ class GenerationRequest:
         extra: Fields that OpenAI's schema does not know; they travel on to models that speak OpenAI's shape.
         raw: The body as it came, for the surface that echoes it.
         branches: The requests that this one stands for, one per choice of the answer; empty when it stands for itself.
+        keep: The answer is to be kept, so that it can be fetched and continued later.
         dropped: Paths of the fields that the surface had to leave out, such as ``tools[2]``, for the header that
             tells the client.
     """
@@ -168,5 +169,6 @@ class GenerationRequest:
     cache_key: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
+    keep: bool = False
     dropped: tuple[str, ...] = ()
     branches: tuple[GenerationRequest, ...] = ()

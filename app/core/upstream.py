@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from app.core.events import Event
 from app.core.model import Model
-from app.core.request import GenerationRequest
+from app.core.request import GenerationRequest, Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,14 @@ class Emulation:
         one_call: Only the first tool call counts.
         tools: Names of the tools on offer: calls of them that leak as text are calls.
         forced: A call was demanded, so a text that looks like one is one.
+        only: The one tool that had to be called: a text may hold its arguments without its name.
     """
 
     stop: tuple[str, ...] = ()
     one_call: bool = False
     tools: frozenset[str] = frozenset()
     forced: bool = False
+    only: Tool | None = None
 
 
 @dataclass(frozen=True, slots=True)

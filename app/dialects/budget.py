@@ -23,6 +23,14 @@ MARGIN: Final = 1.1
 RESERVE: Final = 64
 """Tokens that templates add."""
 
+WIDE_MARGIN: Final = 1.3
+"""The same where the client gave no limit: JSON and code have more tokens than their size tells."""
+
+WIDE_RESERVE: Final = 256
+
+THINKING_FLOOR: Final = 2048
+"""A limit that is not the client's own leaves a thinking model room for the JSON that it was asked for."""
+
 _NAMES: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
@@ -36,14 +44,18 @@ def token_limit(request: GenerationRequest, model: Model, body: dict[str, Any], 
         notes: Takes the client's limit when it has to be lowered.
     """
     wanted = request.max_tokens
+    stated = next((name for name in _NAMES if request.raw.get(name) is not None), None)
+    if wanted is not None and stated is None and model.reasoning and request.response_format is not None:
+        wanted = max(wanted, THINKING_FLOOR)
     if model.context_window is None:
         return DEFAULT if wanted is None else wanted
     prompt = estimate_messages(request.messages)
     prompt += sum(estimate_json_tokens(body[name]) for name in ("tools", "response_format") if name in body)
-    room = max(model.context_window - math.ceil(prompt * MARGIN) - RESERVE, LEAST)
     if wanted is None:
-        return room
+        # Nobody needs the very last token of the window, and a prompt that is longer than estimated is refused.
+        return max(model.context_window - math.ceil(prompt * WIDE_MARGIN) - WIDE_RESERVE, LEAST)
+    room = max(model.context_window - math.ceil(prompt * MARGIN) - RESERVE, LEAST)
     if wanted > room:
-        notes.adjust(next((name for name in _NAMES if name in request.raw), "max_tokens"))
+        notes.adjust(stated or "max_tokens")
         return room
     return wanted

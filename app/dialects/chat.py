@@ -7,9 +7,9 @@ from typing import Any, Final
 from app.core.model import Model
 from app.core.request import GenerationRequest
 from app.core.upstream import Reader, UpstreamRequest
-from app.dialects.affinity import affinity_headers
 from app.dialects.body import write_body
-from app.dialects.reader import AnswerReader
+from app.dialects.emulated import reader_for
+from app.dialects.emulation import emulation_for
 
 PATH: Final = "/v1/chat/completions"
 
@@ -41,11 +41,11 @@ class ChatDialect:
             body,
             stream,
             written.max_tokens,
-            affinity_headers(request.cache_key),
-            tuple(notes.dropped),
-            tuple(notes.adjusted),
+            dropped=tuple(notes.dropped),
+            adjusted=tuple(notes.adjusted),
+            emulation=emulation_for(request),
         )
 
     def reader(self, sent: UpstreamRequest, model: Model, now: float) -> Reader:
         """Make a reader for the answer to ``sent``; ``now`` is the Unix time, for errors that name a deadline."""
-        return AnswerReader(max_tokens=sent.max_tokens, thinks_inline=model.thinks_inline, now=now)
+        return reader_for(sent, model, now)

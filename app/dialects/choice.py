@@ -1,4 +1,4 @@
-"""Which dialect one request is written in."""
+"""Which route a request takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from app.core.request import GenerationRequest
 
 
 def choose(request: GenerationRequest, model: Model) -> DialectName:
-    """The model's own dialect, except for what only the native route knows: raw prompts and LoRA adapters."""
-    if request.extra.get("raw") or request.extra.get("lora"):
+    """Choose the route of one request: the model's own, except for what only the native route has.
+
+    Args:
+        request: What to generate.
+        model: The model that will do it.
+    """
+    if model.shape != "openai" and (is_raw(request) or isinstance(request.extra.get("lora"), str)):
         return "native"
     return model.dialect
+
+
+def is_raw(request: GenerationRequest) -> bool:
+    """Tell whether the client wants the model to see its text alone, without a template around it."""
+    return request.extra.get("raw") is True

@@ -13,6 +13,9 @@ SCALE: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
 
 OFF: Final = "none"
 
+_SCHEMAS: Final = ("low", "medium", "high")
+"""What OpenAI's shape takes where the catalogue does not say."""
+
 _THINKING_OFF: Final = {"enable_thinking": False, "thinking": False}
 """Templates differ in the name of the switch, and ignore the other's."""
 
@@ -21,23 +24,36 @@ def write_effort(effort: str | None, model: Model, notes: Notes) -> dict[str, An
     """Write the fields that set how long the model thinks."""
     if effort is None:
         return {}
+    if effort == OFF and (off := write_thinking_off(model)):
+        return off
     efforts = model.reasoning_efforts
-    supported = [name for name in SCALE if efforts is not None and name in efforts.supported]
-    if efforts is None or not supported:
+    takes = efforts.supported if efforts is not None else _SCHEMAS if _is_switched(model) else ()
+    supported = [name for name in SCALE if name in takes]
+    if not supported:
         # A model that does not think already does what "none" asks for.
         if effort != OFF or model.reasoning:
             notes.drop("reasoning_effort")
         return {}
-    if effort == OFF and not efforts.mandatory:
-        off: dict[str, Any] = {"reasoning_effort": OFF} if OFF in efforts.supported else {}
-        if model.shape == "openai":
-            off["chat_template_kwargs"] = dict(_THINKING_OFF)
-        if off:
-            return off
     chosen = _nearest(effort, supported)
     if chosen != effort:
         notes.adjust("reasoning_effort")
     return {"reasoning_effort": chosen}
+
+
+def write_thinking_off(model: Model) -> dict[str, Any]:
+    """Write the fields that turn thinking off, where the model can do without; nothing where it cannot."""
+    efforts = model.reasoning_efforts
+    if efforts is not None and efforts.mandatory:
+        return {}
+    off: dict[str, Any] = {"reasoning_effort": OFF} if efforts is not None and OFF in efforts.supported else {}
+    if _is_switched(model):
+        off["chat_template_kwargs"] = dict(_THINKING_OFF)
+    return off
+
+
+def _is_switched(model: Model) -> bool:
+    """Its template has a switch for thinking."""
+    return model.shape == "openai" and (model.reasoning or model.reasoning_efforts is not None)
 
 
 def _nearest(effort: str, supported: Sequence[str]) -> str:

@@ -108,6 +108,9 @@ def write_knobs(request: GenerationRequest, model: Model, notes: Notes) -> dict[
             notes.drop(name)
         elif openai:
             body[name] = value
+        elif name == "stop":
+            # The older schemas have none: the answer's reader cuts it.
+            continue
         else:
             _write(name, value, body, notes)
     for name, value in request.extra.items():

@@ -9,6 +9,7 @@ from app.core.errors import BadRequest
 from app.core.model import Model
 from app.core.request import Content, FileContent, ImageContent, Message, TextContent
 from app.core.usage import estimate_tokens
+from app.dialects.callids import CallIds
 
 MESSAGE_TOKENS: Final = 4
 """What a template adds around one message, roughly."""
@@ -23,7 +24,8 @@ def write_messages(messages: Iterable[Message], model: Model) -> list[dict[str, 
     Raises:
         BadRequest: It holds an image and the model cannot see.
     """
-    return [_message(message, model) for message in messages]
+    ids = CallIds()
+    return [_message(message, model, ids) for message in messages]
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
@@ -41,7 +43,12 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     return total
 
 
-def _message(message: Message, model: Model) -> dict[str, Any]:
+def flattened(content: Iterable[Content]) -> str:
+    """Join the texts of a list: not every model's schema knows lists of text."""
+    return "\n".join(part.text for part in content if isinstance(part, TextContent))
+
+
+def _message(message: Message, model: Model, ids: CallIds) -> dict[str, Any]:
     role: str = message.role
     # Only OpenAI's schema knows the newer role.
     if role == "developer" and model.shape != "openai":
@@ -51,9 +58,10 @@ def _message(message: Message, model: Model) -> dict[str, Any]:
     if message.name:
         written["name"] = message.name
     if message.tool_calls:
+        ids.turn()
         written["tool_calls"] = [
             {
-                "id": call.call_id,
+                "id": ids.call(call.call_id),
                 "type": "function",
                 # Templates parse this text, and an empty one is not JSON.
                 "function": {"name": call.name, "arguments": call.arguments or "{}"},
@@ -61,7 +69,7 @@ def _message(message: Message, model: Model) -> dict[str, Any]:
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
-        written["tool_call_id"] = message.tool_call_id
+        written["tool_call_id"] = ids.result(message.tool_call_id)
     # Its own field, never folded into the content. A model that thinks inside its text forgets earlier thoughts.
     if message.reasoning and model.reasoning and not model.thinks_inline:
         written["reasoning_content" if model.shape == "hybrid" else "reasoning"] = message.reasoning
@@ -75,8 +83,7 @@ def _content(content: str | tuple[Content, ...], model: Model) -> str | list[dic
         for part in content:
             if isinstance(part, FileContent):
                 raise _unread(part)
-        # Not every model's schema knows lists of text.
-        return "\n".join(part.text for part in content if isinstance(part, TextContent))
+        return flattened(content)
     if not model.vision:
         raise BadRequest(f"The model {model.id} cannot read images.", param="messages", code="unsupported_value")
     return [_part(part, model) for part in content]

@@ -7,9 +7,10 @@ from typing import Final
 from app.core.model import Model
 from app.core.request import GenerationRequest
 from app.core.upstream import Reader, UpstreamRequest
-from app.dialects.affinity import affinity_headers
 from app.dialects.body import write_body
-from app.dialects.reader import AnswerReader
+from app.dialects.choice import is_raw
+from app.dialects.emulated import reader_for
+from app.dialects.emulation import emulation_for
 
 PREFIX: Final = "/run/"
 
@@ -30,7 +31,7 @@ class NativeDialect:
         Raises:
             BadRequest: A feature that this model does not have, named by its field.
         """
-        written = write_body(request, model)
+        written = write_body(request, model, raw=model.shape != "openai" and is_raw(request))
         # Asked for a stream here, models of the newer shapes answer with an empty unstreamed result.
         stream = stream and written.streams and model.shape == "legacy"
         notes = written.notes
@@ -40,11 +41,11 @@ class NativeDialect:
             {**written.json, "stream": stream},
             stream,
             written.max_tokens,
-            affinity_headers(request.cache_key),
-            tuple(notes.dropped),
-            tuple(notes.adjusted),
+            dropped=tuple(notes.dropped),
+            adjusted=tuple(notes.adjusted),
+            emulation=emulation_for(request),
         )
 
     def reader(self, sent: UpstreamRequest, model: Model, now: float) -> Reader:
         """Make a reader for the answer to ``sent``; ``now`` is the Unix time, for errors that name a deadline."""
-        return AnswerReader(max_tokens=sent.max_tokens, thinks_inline=model.thinks_inline, now=now)
+        return reader_for(sent, model, now)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from app.core.errors import ApiError, UpstreamBroken, UpstreamTruncated
 from app.core.events import Delta, Event, FinishReason
+from app.core.usage import Usage
 from app.dialects.content import Content
 from app.dialects.errors import frame_failure
 from app.dialects.responses import read_items, response_reason
@@ -91,6 +92,15 @@ class AnswerReader:
         # While one field of the frames goes into one open part and nothing else is going on.
         self._quick_field: str | None = None
         self._quick_part = -1
+
+    def usage_so_far(self) -> Usage | None:
+        """What an answer that is given up before its end has cost; ``None`` when that cannot be told.
+
+        To be asked once, and only before the terminal event.
+        """
+        usage = self._usage.result
+        # Figures of single frames do not know the prompt.
+        return usage if usage is not None and usage.prompt_tokens else None
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         """Take the data of one SSE frame."""
@@ -243,9 +253,12 @@ class AnswerReader:
         spent = usage is not None and self._limit is not None and usage.completion_tokens >= self._limit
         stopped = self._reason in {None, "stop"} and not spent and not self._assembly.called
         self._content.complete(stopped=stopped)
-        if self._assembly.is_empty and usage is None and (whole or self._reason is None):
-            self._fail(UpstreamBroken(_EMPTY, code="upstream_empty"))
-            return
+        if self._assembly.is_empty and not spent:
+            # A call is announced and there is none: it was lost on the way.
+            lost = self._reason == "tool_calls"
+            if lost or (usage is None and (whole or self._reason is None)):
+                self._fail(UpstreamBroken(_EMPTY, code="upstream_empty"))
+                return
         self._assembly.finish(self._reason, usage, cut=spent)
 
     def _fail(self, error: ApiError) -> None:

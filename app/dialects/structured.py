@@ -1,32 +1,30 @@
-"""Whether an answer is the JSON that was asked for, and what it is without the fence that models put around it."""
+"""Answers that have to be JSON: are they, and is it what was asked for."""
 
 from __future__ import annotations
 
-import re
-
 from app.core.request import ResponseFormat
 from app.core.structured import mismatch
+from app.dialects.fences import unfenced
 from app.wire.codec import CodecError, decode
 
-_FENCE = re.compile(r"\s*```[a-zA-Z0-9]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
-
-
-def unfenced(text: str) -> str:
-    """The JSON inside a Markdown fence, when that is all there is; otherwise the text itself."""
-    found = _FENCE.fullmatch(text)
-    if found is None:
-        return text
-    try:
-        decode(found[1])
-    except CodecError:
-        return text
-    return found[1]
+__all__ = ["problem", "unfenced"]
 
 
 def problem(text: str, wanted: ResponseFormat) -> str | None:
-    """What keeps a text from being what was asked for; ``None`` when nothing does."""
+    """Say what is wrong with an answer, as a sentence without its full stop; ``None`` when nothing is.
+
+    It holds nothing of the answer itself. A code fence around the JSON is not held against it.
+
+    Args:
+        text: The whole answer.
+        wanted: What was asked for.
+    """
     try:
-        value = decode(unfenced(text))
+        value = decode(unfenced(text).encode("utf-8", "surrogatepass"))
     except CodecError:
-        return "it is not JSON"
-    return mismatch(value, wanted)
+        return "it is not JSON" if text.strip() else "it is empty"
+    if wanted.kind == "json_object":
+        return None if isinstance(value, dict) else "it is not a JSON object"
+    if not wanted.strict or wanted.schema is None:
+        return None
+    return mismatch(value, wanted.schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from app.core.errors import BadRequest
 from app.core.model import Model
@@ -34,12 +34,19 @@ def write_tools(request: GenerationRequest, model: Model, notes: Notes) -> dict[
     choice = _choice(request, notes)
     if choice is not None:
         body["tool_choice"] = choice
-    if request.parallel_tool_calls is not None:
-        if model.shape == "openai":
-            body["parallel_tool_calls"] = request.parallel_tool_calls
-        elif not request.parallel_tool_calls:
-            notes.drop("parallel_tool_calls")
+    # Where the schema does not have it, the answer's reader sees to it.
+    if request.parallel_tool_calls is not None and model.shape == "openai":
+        body["parallel_tool_calls"] = request.parallel_tool_calls
     return body
+
+
+def demanded(request: GenerationRequest) -> Literal["required"] | NamedTool | None:
+    """The choice that demands a call; ``None`` when the model may also answer in words."""
+    choice = request.tool_choice
+    # Forced again after a result, a model calls for ever and never answers.
+    if not request.tools or (request.messages and request.messages[-1].role == "tool"):
+        return None
+    return choice if isinstance(choice, NamedTool) or choice == "required" else None
 
 
 def write_tool(tool: Tool, model: Model) -> dict[str, Any]:
@@ -56,10 +63,9 @@ def write_tool(tool: Tool, model: Model) -> dict[str, Any]:
 
 def _choice(request: GenerationRequest, notes: Notes) -> str | dict[str, Any] | None:
     choice = request.tool_choice
-    if choice is None or choice in ("none", "auto"):
+    if not isinstance(choice, NamedTool) and choice != "required":
         return choice
-    if request.messages and request.messages[-1].role == "tool":
-        # Forced again after a result, a model calls for ever and never answers.
+    if demanded(request) is None:
         notes.adjust("tool_choice")
         return "auto"
     if isinstance(choice, NamedTool):

@@ -31,9 +31,10 @@ from app.core.events import Event, Started
 from app.core.model import Model
 from app.core.outcome import Ending, Outcome
 from app.core.request import FileContent, GenerationRequest, ImageContent, Message
-from app.core.surface import Surface, Writer
+from app.core.surface import NO_PAST, BackgroundSurface, KeptWriter, Surface, Writer
 from app.core.usage import Usage, summed
 from app.exchange import affinity
+from app.exchange.job import Job
 from app.exchange.leg import Leg
 from app.exchange.merge import Merge, open_all
 from app.exchange.wiring import Wiring
@@ -54,6 +55,9 @@ class Exchange:
         caller: Who asks.
         request_id: What the client sees as ``x-request-id``.
         conversation: What the client calls the conversation in the upstream's own header, if it does.
+
+    Attributes:
+        final: The answer as it is kept; ``None`` until it has ended, and for surfaces that keep nothing.
     """
 
     def __init__(
@@ -67,6 +71,10 @@ class Exchange:
         self._began = wiring.timer()
         self._now = wiring.clock()
         self._first_byte: float | None = None
+        self._past = NO_PAST
+        self._new_id = wiring.new_id
+        self._works = False
+        self._queued = False
         self._request: GenerationRequest | None = None
         self._model: Model | None = None
         self._legs: list[Leg] = []
@@ -77,6 +85,7 @@ class Exchange:
         self._status = CLIENT_LEFT
         self._left = False
         self._reported = False
+        self.final: Mapping[str, Any] | None = None
 
     @property
     def stream(self) -> bool:
@@ -103,16 +112,38 @@ class Exchange:
         return self._wiring.timer() - self._began
 
     async def open(self, raw: bytes) -> None:
-        """Read, translate, admit and send the request.
+        """Read, translate, admit and send the request; the two halves of it are ``read`` and ``send``.
 
         Raises:
             ApiError: It cannot be served; nothing has been written to the client.
         """
-        wiring = self._wiring
-        request = self._request = self._surface.read(_decoded(raw))
-        model = self._model = wiring.catalogue().resolve(request.model)
+        await self.read(raw)
+        await self.send()
+
+    async def read(self, raw: bytes) -> GenerationRequest:
+        """Read the request, with what it only names.
+
+        Raises:
+            ApiError: It cannot be served.
+        """
+        body = _decoded(raw)
+        self._past = await self._wiring.memory.recall(self._caller, self._surface.wants(body))
+        request = self._request = self._surface.read(body, self._past)
+        model = self._model = self._wiring.catalogue().resolve(request.model)
         if model.task != "Text Generation":
             raise NotFound(f"The model '{request.model}' does not generate text ({model.task}).", param="model")
+        return request
+
+    async def send(self) -> None:
+        """Translate, admit and send the request that was read.
+
+        Raises:
+            ApiError: As for ``open``.
+        """
+        wiring = self._wiring
+        request, model = self._request, self._model
+        assert request is not None  # noqa: S101 - read() came before
+        assert model is not None  # noqa: S101 - read() came before
         name = affinity.affinity(wiring.affinity_secret, self._caller, request, self._conversation)
         headers = {affinity.HEADER: name}
         made: dict[int, tuple[Message, ...]] = {}
@@ -148,7 +179,11 @@ class Exchange:
         if error := self._failure():
             raise error
         generations = [leg.generation for leg in self._legs]
-        body = self._surface.body(self._request, generations, self._request.model, self._wiring.new_id, self._now)
+        seal = self._wiring.memory.sealer(self._caller)
+        model, new_id = self._request.model, self._new_id
+        body = self.final = self._surface.body(self._request, generations, model, new_id, self._now, seal)
+        if self._keeps:
+            await self._wiring.memory.keep(self._caller, self._request, self._past, body)
         self._status = 200
         return body
 
@@ -159,7 +194,8 @@ class Exchange:
             ApiError: The upstream failed before it had said anything.
         """
         assert self._request is not None  # noqa: S101 - open() came before
-        self._writer = self._surface.writer(self._request, self._request.model, self._wiring.new_id, self._now)
+        seal = self._wiring.memory.sealer(self._caller)
+        self._writer = self._surface.writer(self._request, self._request.model, self._new_id, self._now, seal)
         blocks: list[bytes] = []
         said = False
         while not said:
@@ -167,18 +203,16 @@ class Exchange:
             said = any(type(event) is not Started for event in events)
             if (error := self._failure()) and not any(leg.generation.parts for leg in self._legs):
                 raise error
-            blocks.extend(self._writer.feed(event, choice) for event in events)
+            blocks.append(await self._write(choice, events))
         self._first_byte = self.seconds
         self._status = 200
         return b"".join(blocks)
 
     async def more(self) -> bytes:
         """More bytes of a streamed answer, as soon as there are any; empty at the end. Failures are written too."""
-        assert self._writer is not None  # noqa: S101 - first() came before
-        feed = self._writer.feed
         while not self._ended:
             choice, events = await self._hear_more()
-            if block := b"".join([feed(event, choice) for event in events]):
+            if block := await self._write(choice, events):
                 return block
         return b""
 
@@ -212,6 +246,59 @@ class Exchange:
                     await self._reservation.settle(usage)
             finally:
                 self._wiring.report(self._outcome(usage))
+
+    @property
+    def background(self) -> bool:
+        """The client does not wait for the answer; known once the request is read."""
+        return self._keeps and self._request is not None and self._request.raw.get("background") is True
+
+    async def enqueue(self, raw: bytes, surface: BackgroundSurface) -> dict[str, Any]:
+        """Leave the request that was read to a worker; return the Response object of work that waits.
+
+        Raises:
+            StoreUnavailable: It could not be left.
+        """
+        request, memory = self._request, self._wiring.memory
+        assert request is not None  # noqa: S101 - read() came before
+        assert memory.store is not None  # noqa: S101 - without a store there is no background
+        queued = surface.queued(request, self._new_id("resp_"), self._now)
+        job = Job(raw.decode(), self._caller, self.request_id)
+        response = memory.stored(self._caller, request, queued)
+        await memory.store.work.enqueue(response, memory.inputs(request, self._past), job.encoded())
+        self._status = 200
+        self._queued = True
+        return queued
+
+    def work_on(self, response_id: str, created_at: float) -> None:
+        """Be the worker's half of a background exchange: the answer has its id already, and is kept by the worker."""
+        self._works = True
+        self._now = created_at
+        self._new_id = lambda prefix: response_id if prefix == "resp_" else self._wiring.new_id(prefix)
+
+    @property
+    def _keeps(self) -> bool:
+        return self._request is not None and self._request.keep and not self._works
+
+    async def _write(self, choice: int, events: Sequence[Event]) -> bytes:
+        """Write events; the end of an answer that is kept is written only when it is."""
+        writer = self._writer
+        assert writer is not None  # noqa: S101 - first() came before
+        feed = writer.feed
+        if not (self._ended and (self._keeps or self._works)):
+            return b"".join([feed(event, choice) for event in events])
+        blocks = [feed(event, choice) for event in events[:-1]]
+        end = feed(events[-1], choice)
+        assert isinstance(writer, KeptWriter)  # noqa: S101 - no other surface asks for it
+        self.final = writer.final
+        if self._keeps and self.final is not None:
+            assert self._request is not None  # noqa: S101 - it is being answered
+            try:
+                await self._wiring.memory.keep(self._caller, self._request, self._past, self.final)
+            except ApiError as error:
+                self._error = error
+                # A failure that could not be kept is told all the same, as what it was.
+                end = end if self._failure() is not None else writer.retract(error)
+        return b"".join([*blocks, end])
 
     @property
     def _ended(self) -> bool:
@@ -249,6 +336,8 @@ class Exchange:
         return self._legs[0].sent.adjusted if self._legs else ()
 
     def _ending(self) -> Ending:
+        if self._queued:
+            return "queued"
         if self._left:
             return "disconnected"
         if self._error is not None:

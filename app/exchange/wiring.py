@@ -10,6 +10,7 @@ from app.cloudflare.client import CloudflareClient
 from app.core.outcome import Outcome
 from app.core.surface import NewId
 from app.core.upstream import Dialect
+from app.exchange.memory import Memory
 from app.fetch.images import ImageFetcher
 from app.limits.admission import Limits
 
@@ -23,6 +24,7 @@ class Wiring:
         catalogue: The catalogue as it is now.
         dialects: By name.
         limits: Who may send what.
+        memory: What callers said and got before.
         images: Fetches the images that a conversation names by their address.
         report: Takes the record of every exchange.
         new_id: Makes ids.
@@ -37,6 +39,7 @@ class Wiring:
     catalogue: Callable[[], Catalogue]
     dialects: Mapping[str, Dialect]
     limits: Limits
+    memory: Memory
     images: ImageFetcher
     report: Callable[[Outcome], None]
     new_id: NewId

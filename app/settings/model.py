@@ -93,6 +93,21 @@ class Settings(BaseSettings):
     catalogue_refresh_seconds: _SecondsOrOff = Field(
         3600.0, description="Seconds between two readings of Cloudflare's list of models; 0 uses the bundled list only."
     )
+    store: bool = Field(
+        default=True, description="Keep responses and conversations, so that they can be fetched and continued."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Where they are kept: `sqlite:////absolute/path` or `postgresql://user:password@host/name`. "
+        "Unset: an SQLite file in the data directory. May be read from a file.",
+    )
+    store_days: _SecondsOrOff = Field(30.0, description="Days that responses and conversations are kept; 0 for ever.")
+    background_places: int = Field(64, ge=1, description="Most background responses made at a time by one process.")
+    seal_key: SecretStr | None = Field(
+        None,
+        description="Encrypts what clients keep for the proxy, such as reasoning; the same in all replicas. Unset: "
+        "made from the API token. May be read from a file.",
+    )
     fetch_images: bool = Field(
         default=True,
         description="Fetch images that a conversation names by a public address; otherwise only data URIs are taken.",
@@ -137,7 +152,7 @@ class Settings(BaseSettings):
         shown: dict[str, Any] = {}
         for name in self.names():
             value = getattr(self, name)
-            if name in {"cloudflare_account_id", "cloudflare_api_token", "api_keys"}:
+            if name in {"cloudflare_account_id", "cloudflare_api_token", "api_keys", "database_url", "seal_key"}:
                 value = "set" if value else "unset"
             shown[name] = str(value) if isinstance(value, Path) else value
         return shown

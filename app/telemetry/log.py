@@ -13,6 +13,13 @@ from app.wire.codec import encode
 Format = Literal["json", "pretty"]
 
 
+def log_format(wanted: Literal["auto", "json", "pretty"], stream: TextIO) -> Format:
+    """The form of the log: when nobody said, for a person where one is looking."""
+    if wanted == "auto":
+        return "pretty" if stream.isatty() else "json"
+    return wanted
+
+
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     """The canonical line's fields, absent ones left out."""
     usage = outcome.usage

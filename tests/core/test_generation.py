@@ -48,3 +48,13 @@ def test_estimates_count_bytes_so_that_other_scripts_are_not_undercounted():
     assert estimate_tokens("a" * 35) == 10
     assert estimate_tokens("日本語のテキスト") > estimate_tokens("a" * 8)
     assert estimate_tokens("\ud83d") == 1
+
+
+def test_reasoning_tokens_are_estimated_by_their_share_where_nobody_tells():
+    thought = [Started(), Opened(0, "reasoning"), Delta(0, "x" * 70), Closed(0)]
+    text = [Opened(1, "text"), Delta(1, "x" * 35), Closed(1)]
+    assert heard(*thought, *text, Finished("stop", Usage(7, 90))).settled_usage(9) == Usage(7, 90, reasoning_tokens=60)
+    assert heard(*thought, Finished("length", Usage(7, 90))).settled_usage(9).reasoning_tokens == 90
+    assert heard(*thought, *text, Failed(Internal())).settled_usage(9) == Usage(9, 30, None, 20, source="estimated")
+    told = Usage(7, 90, reasoning_tokens=0)
+    assert heard(*thought, *text, Finished("stop", told)).settled_usage(9) is told

@@ -201,6 +201,27 @@ def test_an_empty_text_that_cost_something_is_an_answer() -> None:
     assert stream(delta("stop")).reason == "stop"
 
 
+@pytest.mark.parametrize("usage", [USAGE, None])
+def test_q10_announced_calls_that_are_not_there_fail(usage) -> None:
+    found = read(message("tool_calls", usage, content=None, tool_calls=[]))
+    assert (type(found.error), found.error.code, found.parts) == (UpstreamBroken, "upstream_empty", [])
+    assert found.usage == (usage and Usage(10, 4))
+    found = stream(
+        delta(role="assistant", content=""), delta("tool_calls", tool_calls=[]), {"choices": [], "usage": usage}
+    )
+    assert found.error.code == "upstream_empty"
+
+
+def test_q10_with_text_it_is_an_ordinary_ending() -> None:
+    assert read(message("tool_calls", content="Hi", tool_calls=[])).reason == "stop"
+    found = stream(delta(content="Hi"), delta("tool_calls", tool_calls=[]))
+    assert (found.text("text"), found.reason) == ("Hi", "stop")
+
+
+def test_q10_a_spent_limit_is_a_cut() -> None:
+    assert read(message("tool_calls", content=None, tool_calls=[]), max_tokens=4).reason == "length"
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff"])
 def test_what_is_not_json_fails(body) -> None:
     assert isinstance(read(body).error, UpstreamBroken)

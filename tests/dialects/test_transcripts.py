@@ -7,7 +7,9 @@ import pytest
 
 from app.core.events import Closed, Delta, Event, Failed, Finished, Opened, Started
 from app.core.grammar import Grammar
-from app.dialects.reader import AnswerReader
+from app.core.model import Model
+from app.core.upstream import Emulation, UpstreamRequest
+from app.dialects.emulated import reader_for
 from app.wire.sse import Framer
 
 ROOT = Path(__file__).parent.parent / "transcripts"
@@ -40,9 +42,10 @@ def told(event: Event) -> dict[str, object]:
 
 def replay(name: str, blocks: list[bytes]) -> list[dict[str, object]]:
     request = json.loads((ROOT / name / "request.json").read_text())
-    reader = AnswerReader(
-        max_tokens=request["max_tokens"], thinks_inline=request.get("thinks_inline", False), now=1_790_000_000.0
-    )
+    emulation = Emulation(**request.get("emulation", {}))
+    sent = UpstreamRequest("/", {}, stream=True, max_tokens=request["max_tokens"], emulation=emulation)
+    model = Model(request["model"], thinks_inline=request.get("thinks_inline", False))
+    reader = reader_for(sent, model, 1_790_000_000.0)
     framer, grammar = Framer(), Grammar()
     events: list[Event] = []
     for block in blocks:

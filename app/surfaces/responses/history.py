@@ -12,12 +12,14 @@ from typing import Any, Final, Literal
 
 from app.core.errors import BadRequest
 from app.core.request import Content, Message, TextContent, ToolCall
+from app.core.surface import NO_PAST, Past
 from app.surfaces import fields
 from app.surfaces.custom import custom_arguments
 from app.surfaces.fields import Path
 from app.surfaces.responses.content import read_content
 from app.surfaces.responses.tools import Toolbox
-from app.surfaces.responses.unserved import refuse_reference
+from app.surfaces.responses.unserved import unknown_reference
+from app.wire.codec import CodecError, decode
 
 _Text = str | tuple[Content, ...]
 
@@ -65,8 +67,9 @@ class _Stray:
 
 
 class _History:
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, past: Past) -> None:
         self._toolbox = toolbox
+        self._past = past
         self._turns: list[Message | _Turn | _Stray] = []
         self._turn: _Turn | None = None
         self._calls: list[_Call] = []
@@ -100,7 +103,7 @@ class _History:
                 raise fields.wrong_value((*path, "role"), role, ("assistant", "system", "developer", "user"))
 
     def reasoning(self, item: Mapping[str, Any], path: Path) -> None:
-        text = _texts(item, "content", path) or _texts(item, "summary", path)
+        text = _texts(item, "content", path) or self._opened(item, path) or _texts(item, "summary", path)
         if text:
             self._assistant().reasoning.append(text)
 
@@ -129,7 +132,25 @@ class _History:
         next((call for call in calls if not call.outputs), calls[-1]).outputs.append(output)
 
     def reference(self, item: Mapping[str, Any], path: Path) -> None:
-        raise refuse_reference(item, path)
+        found = self._past.items.get(fields.string(item, "id", path) or "")
+        if found is None:
+            raise unknown_reference(item, path)
+        self.item(found, path)
+
+    def compaction(self, item: Mapping[str, Any], path: Path) -> None:
+        """A conversation that was compacted here before; one that was compacted elsewhere says nothing to us."""
+        try:
+            items = decode(self._opened(item, path) or "null")
+        except CodecError:
+            items = None
+        if not isinstance(items, list):
+            self.dropped.append(fields.text_of(path))
+            return
+        for inner in items:
+            self.item(inner, path)
+
+    def _opened(self, item: Mapping[str, Any], path: Path) -> str:
+        return self._past.opened.get(fields.string(item, "encrypted_content", path) or "", "")
 
     def skip(self, item: Mapping[str, Any], path: Path) -> None:
         """Items whose content is read elsewhere."""
@@ -197,12 +218,15 @@ _READERS: Final[Mapping[str, Callable[[_History, Mapping[str, Any], Path], None]
     "custom_tool_call_output": _History.output,
     "item_reference": _History.reference,
     "additional_tools": _History.skip,
+    "compaction": _History.compaction,
 }
 """What is made of each kind of item; every other kind is left out, and the client is told."""
 
 
-def read_history(body: Mapping[str, Any], toolbox: Toolbox) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """Read ``instructions`` and ``input``.
+def read_history(
+    body: Mapping[str, Any], toolbox: Toolbox, past: Past = NO_PAST
+) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """Read ``instructions``, what came before, and ``input``.
 
     Returns:
         The conversation, and the paths of the items that were left out.
@@ -212,12 +236,20 @@ def read_history(body: Mapping[str, Any], toolbox: Toolbox) -> tuple[tuple[Messa
     """
     instructions = fields.string(body, "instructions")
     first = [Message("system", instructions)] if instructions else []
-    value = fields.need(body.get("input"), "input")
+    value = body.get("input")
+    if value is None and not past.context:
+        raise fields.missing(("input",))
     if isinstance(value, str):
-        return (*first, Message("user", value)), ()
+        if not past.context:
+            return (*first, Message("user", value)), ()
+        value = [{"role": "user", "content": value}]
+    if value is None:
+        value = []
     if not isinstance(value, list):
         raise fields.wrong_type(("input",), "one of a string or array of objects", value)
-    history = _History(toolbox)
+    history = _History(toolbox, past)
+    for item in past.context:
+        history.item(item, ("input",))
     for index, item in enumerate(value):
         path: Path = ("input", index)
         if not isinstance(item, dict):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.core.events import PartKind
-from app.core.surface import NewId
+from app.core.surface import NewId, SealText
 from app.surfaces.custom import custom_input
 from app.surfaces.responses.tools import Origin, Toolbox
 
@@ -59,16 +59,20 @@ class Item:
         """Write the item as it is before any text."""
         return self._body("in_progress", "", [], [])
 
-    def whole(self, value: str, status: Status, *, summarise: bool) -> dict[str, Any]:
+    def whole(self, value: str, status: Status, *, summarise: bool, seal: SealText | None = None) -> dict[str, Any]:
         """Write the item with all its text.
 
         Args:
             value: What the client is to see.
             status: How far it came.
             summarise: The client asked for a summary of the reasoning: it gets the reasoning itself.
+            seal: The client keeps the reasoning for us, sealed by this.
         """
         summary = [summary_part(value)] if summarise and value else []
-        return self._body(status, value, [self.part(value)], summary)
+        body = self._body(status, value, [self.part(value)], summary)
+        if seal is not None and self.kind == "reasoning":
+            body["encrypted_content"] = seal("reasoning", value)
+        return body
 
     def _body(self, status: Status, value: str, content: list[Any], summary: list[Any]) -> dict[str, Any]:
         if self.kind == "reasoning":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.core.request import GenerationRequest, ResponseFormat
+from app.core.surface import NO_PAST, Past
 from app.surfaces import fields
 from app.surfaces.depth import shallow
 from app.surfaces.fields import Path
@@ -13,13 +14,15 @@ from app.surfaces.responses.choice import read_choice
 from app.surfaces.responses.fates import FATES
 from app.surfaces.responses.history import read_history
 from app.surfaces.responses.tools import read_tools
-from app.surfaces.responses.unserved import STORES, refuse_stored
+from app.surfaces.responses.unserved import check_stored
 from app.surfaces.structured import read_schema
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SUMMARIES: Final = ("auto", "concise", "detailed")
 
-_UNSERVED_INCLUDES = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
+ENCRYPTED: Final = "reasoning.encrypted_content"
+
+_UNSERVED_INCLUDES: Final = frozenset({"message.output_text.logprobs"})
 """What can be asked for beside the answer, would be there at OpenAI, and is not here; the rest belongs to tools."""
 
 _DROPPED: Final = frozenset(name for name, fate in FATES.items() if fate.kind == "dropped") - {
@@ -31,16 +34,24 @@ _DROPPED: Final = frozenset(name for name, fate in FATES.items() if fate.kind ==
 """What is dropped whatever its value; the others have values that ask for nothing."""
 
 
-def read_request(body: Mapping[str, Any]) -> GenerationRequest:
+def read_request(
+    body: Mapping[str, Any], past: Past = NO_PAST, *, stores: bool = False, seals: bool = False
+) -> GenerationRequest:
     """Check and translate a Responses request.
+
+    Args:
+        body: The request.
+        past: What it named, fetched.
+        stores: Answers are stored.
+        seals: Reasoning can be encrypted for the client to keep.
 
     Raises:
         BadRequest: With the path of the field at fault.
     """
     model = fields.need(fields.string(body, "model", min_length=1), "model")
-    refuse_stored(body)
+    check_stored(body, stores=stores)
     toolbox = read_tools(body)
-    messages, left_out = read_history(body, toolbox)
+    messages, left_out = read_history(body, toolbox, past)
     choice, tools = read_choice(body, toolbox)
     knobs = {
         "temperature": fields.number(body, "temperature", minimum=0, maximum=2),
@@ -62,7 +73,8 @@ def read_request(body: Mapping[str, Any]) -> GenerationRequest:
         cache_key=fields.string(body, "prompt_cache_key") or None,
         extra={n: shallow(value, (n,)) for n, value in body.items() if n not in FATES and value is not None},
         raw=body,
-        dropped=(*_read_rest(body), *toolbox.dropped, *left_out),
+        keep=stores and fields.boolean(body, "store") is not False,
+        dropped=(*_read_rest(body, stores=stores, seals=seals), *toolbox.dropped, *left_out),
     )
 
 
@@ -89,7 +101,7 @@ def _read_reasoning(body: Mapping[str, Any]) -> str | None:
     return fields.one_of(reasoning, "effort", EFFORTS, path)
 
 
-def _read_rest(body: Mapping[str, Any]) -> list[str]:
+def _read_rest(body: Mapping[str, Any], *, stores: bool, seals: bool) -> list[str]:
     """Check what is only echoed or ignored; return what is dropped."""
     fields.metadata(body)
     for name in ("user", "safety_identifier"):
@@ -108,9 +120,9 @@ def _read_rest(body: Mapping[str, Any]) -> list[str]:
         dropped.append("truncation")
     if fields.string(body, "service_tier") not in (None, "auto", "default"):
         dropped.append("service_tier")
-    if fields.boolean(body, "store") and not STORES:
+    if fields.boolean(body, "store") and not stores:
         dropped.append("store")
     for index, name in enumerate(fields.strings(body, "include") or ()):
-        if name in _UNSERVED_INCLUDES:
+        if name in _UNSERVED_INCLUDES or (name == ENCRYPTED and not seals):
             dropped.append(f"include[{index}]")
     return dropped

@@ -11,7 +11,7 @@ from app.core.request import GenerationRequest
 from app.core.usage import Usage
 from app.surfaces.responses.items import Status
 from app.surfaces.responses.tools import echo_tools
-from app.surfaces.responses.unserved import STORES
+from app.surfaces.responses.unserved import conversation_id
 
 _CUT: Mapping[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer is incomplete, for the reasons that make it so."""
@@ -28,7 +28,7 @@ def begun(request: GenerationRequest, response_id: str, model: str, created_at: 
         "created_at": created_at,
         "completed_at": None,
         "status": "in_progress",
-        "background": False,
+        "background": raw.get("background") is True,
         "error": None,
         "incomplete_details": None,
         "instructions": raw.get("instructions"),
@@ -37,7 +37,7 @@ def begun(request: GenerationRequest, response_id: str, model: str, created_at: 
         "model": model,
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "previous_response_id": None,
+        "previous_response_id": raw.get("previous_response_id"),
         "prompt_cache_key": raw.get("prompt_cache_key"),
         "reasoning": {
             "effort": request.reasoning_effort,
@@ -45,7 +45,7 @@ def begun(request: GenerationRequest, response_id: str, model: str, created_at: 
         },
         "safety_identifier": raw.get("safety_identifier"),
         "service_tier": "default",
-        "store": STORES,
+        "store": request.keep,
         "temperature": _number(request.knobs.get("temperature"), 1.0),
         "top_p": _number(request.knobs.get("top_p"), 1.0),
         "presence_penalty": _number(request.knobs.get("presence_penalty"), 0.0),
@@ -61,6 +61,8 @@ def begun(request: GenerationRequest, response_id: str, model: str, created_at: 
     # Clients' types know these two as text or absent, not as null.
     if text.get("verbosity") is not None:
         record["text"]["verbosity"] = text["verbosity"]
+    if raw.get("conversation") is not None:
+        record["conversation"] = {"id": conversation_id(raw)}
     if raw.get("user") is not None:
         record["user"] = raw["user"]
     return record
@@ -91,6 +93,12 @@ def failed(record: Mapping[str, Any], output: Sequence[Any], error: ApiError, us
         "output": output,
         "usage": usage_body(usage),
     }
+
+
+def wants_sealed(request: GenerationRequest) -> bool:
+    """The client keeps the reasoning for us, encrypted."""
+    include = request.raw.get("include")
+    return isinstance(include, list) and "reasoning.encrypted_content" in include
 
 
 def last_status(reason: FinishReason | None) -> Status:

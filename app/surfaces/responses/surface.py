@@ -8,9 +8,10 @@ from typing import Any, Final
 from app.core.errors import ApiError
 from app.core.generation import Generation
 from app.core.request import GenerationRequest
-from app.core.surface import NewId
-from app.surfaces.responses import frames, read, write
+from app.core.surface import NO_PAST, NewId, Past, SealText, Wants
+from app.surfaces.responses import frames, read, record, write
 from app.surfaces.responses.fates import FATES
+from app.surfaces.responses.wants import find_wants
 from app.surfaces.responses.write import ResponsesWriter
 
 
@@ -19,27 +20,53 @@ class ResponsesSurface:
 
     Args:
         clock: Tells the Unix time, for ``completed_at``; without it an answer ends when it began.
+        stores: Answers are stored, so they can be fetched and continued.
+        seals: Reasoning can be encrypted for the client to keep.
     """
 
     name = "responses"
     fates: Final = FATES
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None, *, stores: bool = False, seals: bool = False) -> None:
         self._clock = clock
+        self._stores = stores
+        self._seals = seals
 
-    def read(self, body: Mapping[str, Any]) -> GenerationRequest:
+    def wants(self, body: Mapping[str, Any]) -> Wants:
+        """What has to be fetched before the body can be read."""
+        return find_wants(body)
+
+    def read(self, body: Mapping[str, Any], past: Past = NO_PAST) -> GenerationRequest:
         """Check and translate a request body; see ``app.surfaces.responses.read``."""
-        return read.read_request(body)
+        return read.read_request(body, past, stores=self._stores, seals=self._seals)
 
-    def writer(self, request: GenerationRequest, model: str, new_id: NewId, now: float) -> ResponsesWriter:
+    def writer(
+        self, request: GenerationRequest, model: str, new_id: NewId, now: float, seal: SealText | None = None
+    ) -> ResponsesWriter:
         """Make a writer for a streamed answer."""
-        return ResponsesWriter(request, model, new_id, now, self._clock)
+        return ResponsesWriter(request, model, new_id, now, self._clock, seal)
 
     def body(
-        self, request: GenerationRequest, generations: Sequence[Generation], model: str, new_id: NewId, now: float
+        self,
+        request: GenerationRequest,
+        generations: Sequence[Generation],
+        model: str,
+        new_id: NewId,
+        now: float,
+        seal: SealText | None = None,
     ) -> dict[str, Any]:
         """Write a finished generation as one body."""
-        return write.body(request, generations[0], model, new_id, now, self._clock)
+        return write.body(request, generations[0], model, new_id, now, self._clock, seal)
+
+    def queued(self, request: GenerationRequest, response_id: str, now: float) -> dict[str, Any]:
+        """Write the Response object of work that waits to be done."""
+        return {**record.begun(request, response_id, request.model, int(now)), "status": "queued"}
+
+    def failed(
+        self, begun: Mapping[str, Any], error: ApiError, last_number: int | None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Write the Response object and the last frames of work that came to nothing."""
+        return write.failure(begun, error, last_number)
 
     def error_frames(self, error: ApiError) -> bytes:
         """A failure after the first byte that the writer did not hear of."""

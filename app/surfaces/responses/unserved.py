@@ -1,7 +1,4 @@
-"""What needs a store of earlier answers, and is refused as long as there is none.
-
-This is the one place to lift when there is one.
-"""
+"""What points at something stored, or asks for something to be fetched later."""
 
 from __future__ import annotations
 
@@ -12,40 +9,63 @@ from app.core.errors import BadRequest
 from app.surfaces import fields
 from app.surfaces.fields import Path
 
-STORES = False
-"""Whether an answer can be fetched later; echoed as ``store``."""
-
 _REASONS = {
     "previous_response_id": "earlier responses are not stored; send the whole conversation in 'input'.",
     "conversation": "conversations are not stored; send the whole conversation in 'input'.",
-    "prompt": "prompt templates are not stored; send their text in 'instructions' or 'input'.",
 }
 
 
-def refuse_stored(body: Mapping[str, Any]) -> None:
-    """Refuse the fields that point at something stored, or ask for something to be fetched later.
+def check_stored(body: Mapping[str, Any], *, stores: bool) -> None:
+    """Check the fields that have to do with what is stored.
+
+    Args:
+        body: The request.
+        stores: Answers are stored.
 
     Raises:
         BadRequest: With the field's name.
     """
-    if fields.boolean(body, "background"):
+    background = fields.boolean(body, "background")
+    if background and not stores:
         raise fields.unsupported_parameter(("background",), "responses are not stored, so none can be fetched later.")
-    fields.string(body, "previous_response_id")
-    fields.object_(body, "prompt")
-    conversation = body.get("conversation")
-    if conversation is not None and not isinstance(conversation, str | dict):
-        raise fields.wrong_type(("conversation",), "one of a string or an object", conversation)
-    for name, reason in _REASONS.items():
-        if body.get(name) is not None:
-            raise fields.unsupported_parameter((name,), reason)
+    if background and fields.boolean(body, "store") is False:
+        raise fields.invalid(("store",), "background responses have to be stored.")
+    previous = fields.string(body, "previous_response_id", min_length=1)
+    conversation = conversation_id(body)
+    if previous is not None and conversation is not None:
+        reason = "it cannot be used together with 'conversation'; use one of them."
+        raise fields.invalid(("previous_response_id",), reason, "mutually_exclusive_parameters")
+    if not stores:
+        for name, reason in _REASONS.items():
+            if body.get(name) is not None:
+                raise fields.unsupported_parameter((name,), reason)
+    if fields.object_(body, "prompt") is not None:
+        reason = "prompt templates are not stored; send their text in 'instructions' or 'input'."
+        raise fields.unsupported_parameter(("prompt",), reason)
 
 
-def refuse_reference(item: Mapping[str, Any], path: Path) -> BadRequest:
-    """An input item that points at a stored one."""
+def conversation_id(body: Mapping[str, Any]) -> str | None:
+    """Read ``conversation``: an id, or an object with one.
+
+    Raises:
+        BadRequest: It is neither.
+    """
+    value = body.get("conversation")
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return fields.string(body, "conversation", min_length=1)
+    if isinstance(value, dict):
+        return fields.need(fields.string(value, "id", ("conversation",), min_length=1), "id", ("conversation",))
+    raise fields.wrong_type(("conversation",), "one of a string or an object", value)
+
+
+def unknown_reference(item: Mapping[str, Any], path: Path) -> BadRequest:
+    """An input item that points at another one, which is not there."""
     item_id = fields.need(fields.string(item, "id", path), "id", path)
     return BadRequest(
-        f"Item with id '{item_id[:64]}' not found. Items are not stored; send the whole item, or set 'store' to false "
-        "so that your client does.",
+        f"Item with id '{item_id[:64]}' not found. It is not stored; send the whole item, or set 'store' to false so "
+        "that your client does.",
         param="input",
         code="item_not_found",
     )

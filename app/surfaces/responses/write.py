@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.core.errors import ApiError
 from app.core.events import Closed, Delta, Event, Failed, Finished, FinishReason, Opened, Started
 from app.core.generation import Generation
 from app.core.request import GenerationRequest
-from app.core.surface import NewId
+from app.core.surface import NewId, SealText
 from app.core.usage import Usage
 from app.surfaces.responses import record
 from app.surfaces.responses.frames import WORDS, Numbered, delta_prefix, place
@@ -54,6 +54,10 @@ class ResponsesWriter:
         new_id: Makes ids.
         now: When the answer began, in Unix seconds.
         clock: Tells the Unix time when the answer ends; without it the end is the beginning.
+        seal: Seals the reasoning, where the client asked to keep it.
+
+    Attributes:
+        final: The Response object as it ended; ``None`` before.
     """
 
     def __init__(
@@ -63,7 +67,10 @@ class ResponsesWriter:
         new_id: NewId,
         now: float,
         clock: Callable[[], float] | None = None,
+        seal: SealText | None = None,
     ) -> None:
+        self.final: dict[str, Any] | None = None
+        self._seal = seal if record.wants_sealed(request) else None
         self._new_id = new_id
         self._toolbox = read_tools(request.raw)
         self._summarise = record.wants_summary(request)
@@ -73,6 +80,8 @@ class ResponsesWriter:
         self._frames = Numbered()
         self._live: list[_Live] = []
         self._held: _Live | None = None
+        self._before_end: tuple[int, _Live | None] = (0, None)
+        self._usage: Usage | None = None
 
     def feed(self, event: Event, choice: int = 0) -> bytes:  # noqa: ARG002 - this API has one choice
         """Take the next event: whole frames, or nothing."""
@@ -95,7 +104,12 @@ class ResponsesWriter:
 
     def _begin(self) -> bytes:
         frame = self._frames.frame
-        return frame("response.created", response=self._record) + frame("response.in_progress", response=self._record)
+        begun = self._record
+        queued = {**begun, "status": "queued"} if begun["background"] else begun
+        frames = frame("response.created", response=queued)
+        if queued is not begun:
+            frames += frame("response.queued", response=queued)
+        return frames + frame("response.in_progress", response=begun)
 
     def _open(self, event: Opened) -> bytes:
         item = new_item(event.kind, event.call_id, event.name, self._toolbox, self._new_id)
@@ -137,7 +151,7 @@ class ResponsesWriter:
             frames.append(frame("response.content_part.done", **place(item, index), part=item.part(value)))
         if item.kind == "reasoning" and self._summarise and value:
             frames.extend(self._summary(live, value))
-        live.body = item.whole(value, status, summarise=self._summarise)
+        live.body = item.whole(value, status, summarise=self._summarise, seal=self._seal)
         frames.append(frame("response.output_item.done", output_index=index, item=live.body))
         return b"".join(frames)
 
@@ -151,17 +165,25 @@ class ResponsesWriter:
             frame("response.reasoning_summary_part.done", **where, part=summary_part(text)),
         ]
 
+    def retract(self, error: ApiError) -> bytes:
+        """Write a failure in place of the end that was written last, which nobody has seen."""
+        self._frames.number, self._held = self._before_end
+        usage = self._usage
+        return self._fail(error, usage)
+
     def _finish(self, reason: FinishReason, usage: Usage | None) -> bytes:
+        self._before_end = (self._frames.number, self._held)
+        self._usage = usage
         frames = self._release(record.last_status(reason))
         now = self._created if self._clock is None else int(self._clock())
-        response = record.finished(self._record, self._output(), reason, usage, now)
+        response = self.final = record.finished(self._record, self._output(), reason, usage, now)
         return frames + self._frames.frame(f"response.{response['status']}", response=response) + DONE
 
     def _fail(self, error: ApiError, usage: Usage | None) -> bytes:
         # A stream that failed before it began still begins: clients insist on it.
         frames = self._release(record.last_status(None)) if self._frames.number else self._begin()
         frames += self._frames.error(error)
-        response = record.failed(self._record, self._output(), error, usage)
+        response = self.final = record.failed(self._record, self._output(), error, usage)
         return frames + self._frames.frame("response.failed", response=response) + DONE
 
     def _output(self) -> list[dict[str, Any]]:
@@ -175,8 +197,10 @@ def body(
     new_id: NewId,
     now: float,
     clock: Callable[[], float] | None = None,
+    seal: SealText | None = None,
 ) -> dict[str, Any]:
     """Write a finished generation as one Response object."""
+    seal = seal if record.wants_sealed(request) else None
     toolbox = read_tools(request.raw)
     summarise = record.wants_summary(request)
     created = int(now)
@@ -186,8 +210,28 @@ def body(
     for index, part in enumerate(generation.parts):
         item = new_item(part.kind, part.call_id, part.name, toolbox, new_id)
         status = record.last_status(generation.reason) if index == last else "completed"
-        output.append(item.whole(item.value(part.text, status), status, summarise=summarise))
+        output.append(item.whole(item.value(part.text, status), status, summarise=summarise, seal=seal))
     if generation.error is not None:
         return record.failed(response, output, generation.error, generation.usage)
     now_ended = created if clock is None else int(clock())
     return record.finished(response, output, generation.reason or "stop", generation.usage, now_ended)
+
+
+def failure(begun: Mapping[str, Any], error: ApiError, last_number: int | None) -> tuple[dict[str, Any], bytes]:
+    """Write the Response object and the last frames of an answer that came to nothing without its writer.
+
+    Args:
+        begun: The object as it was when the answer began.
+        error: Why.
+        last_number: The number of the last frame that was written; ``None`` when there was none.
+    """
+    frames = Numbered()
+    written = b""
+    if last_number is None:
+        running = {**begun, "status": "in_progress"}
+        written = frames.frame("response.created", response=begun)
+        written += frames.frame("response.in_progress", response=running)
+    else:
+        frames.number = last_number + 1
+    final = record.failed(begun, [], error, None)
+    return final, written + frames.error(error) + frames.frame("response.failed", response=final)

@@ -1,0 +1,90 @@
+"""``/v1/responses/{id}``: what was answered before, read, listed, cancelled and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import Response as PlainResponse
+
+from app.api.conversations import Keeping, answer
+from app.api.follow import Follower
+from app.api.paging import page_body, read_cut
+from app.core.errors import BadRequest, NotFound
+from app.store.contract import StoredResponse
+from app.wire.codec import decode, encode
+
+
+def router(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) -> APIRouter:
+    """Make the routes; ``stop`` is told of work that has been cancelled."""
+    routes = APIRouter()
+
+    async def retrieve(request: Request, response_id: str) -> PlainResponse:
+        caller = request.state.caller.id
+        found = await keeping.store.responses.get(caller, response_id)
+        if found is None:
+            raise missing(response_id)
+        if request.query_params.get("stream", "").lower() == "true":
+            if not found.background:
+                raise NotFound(
+                    f"Response with id '{response_id[:128]}' was not made in the background; it has no stream."
+                )
+            return follower.follow(caller, response_id, _starting_after(request))
+        return answer(current_body(found))
+
+    async def delete(request: Request, response_id: str) -> Response:
+        if not await keeping.store.responses.delete(request.state.caller.id, response_id):
+            raise missing(response_id)
+        return answer({"id": response_id, "object": "response", "deleted": True})
+
+    async def cancel(request: Request, response_id: str) -> Response:
+        caller = request.state.caller.id
+        found = await keeping.store.responses.get(caller, response_id)
+        if found is None:
+            raise missing(response_id)
+        if not found.background:
+            raise BadRequest("Cannot cancel a synchronous response.", param="response_id")
+        found = await keeping.store.work.cancel(caller, response_id)
+        stop(response_id)
+        if found is None:
+            raise missing(response_id)
+        return answer(current_body(found))
+
+    async def input_items(request: Request, response_id: str) -> Response:
+        cut = read_cut(request)
+        page = await keeping.store.responses.input_items(
+            request.state.caller.id, response_id, after=cut.after, limit=cut.limit, order=cut.order
+        )
+        if page is None:
+            raise missing(response_id)
+        return answer(page_body(page.items, has_more=page.has_more))
+
+    for prefix in ("/v1", ""):
+        one = f"{prefix}/responses/{{response_id}}"
+        routes.add_api_route(one, retrieve, methods=["GET"], response_model=None)
+        routes.add_api_route(one, delete, methods=["DELETE"])
+        routes.add_api_route(f"{one}/cancel", cancel, methods=["POST"])
+        routes.add_api_route(f"{one}/input_items", input_items, methods=["GET"])
+    return routes
+
+
+def missing(response_id: str) -> NotFound:
+    """There is no such response, or it is another caller's."""
+    return NotFound(f"Response with id '{response_id[:128]}' not found.")
+
+
+def current_body(response: StoredResponse) -> bytes:
+    """The Response object, with the status that it has now: the stored body may tell an earlier one."""
+    body = decode(response.body)
+    if body.get("status") == response.status:
+        return response.body
+    return encode({**body, "status": response.status})
+
+
+def _starting_after(request: Request) -> int:
+    text = request.query_params.get("starting_after") or "-1"
+    if not text.removeprefix("-").isdecimal():
+        raise BadRequest(
+            "Invalid type for 'starting_after': expected an integer.", param="starting_after", code="invalid_type"
+        )
+    return int(text[:12])

@@ -1,0 +1,139 @@
+"""The server process: its socket, its signals, its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.settings import Settings
+from app.telemetry.log import JsonFormatter, log_format
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle client connection is kept: longer than the pools of the common clients keep theirs."""
+
+BACKLOG = 2048
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket; port 0 takes any free one.
+
+    Raises:
+        PortTakenError: It cannot be opened.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=False)
+    except OSError as error:
+        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def run(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    drain_seconds: float,
+    prepare: Callable[[], Awaitable[None]] | None = None,
+    beside: ASGIApp | None = None,
+    beside_listener: socket.socket | None = None,
+) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        app: What to serve.
+        listener: Where.
+        drain_seconds: How long open requests may go on after the signal.
+        prepare: Opens what the application needs before it can serve; its errors end the start.
+        beside: Another application of the same process, such as the emulator; it ends after ``app`` has.
+        beside_listener: Where that one listens.
+    """
+    server = _Server(_uvicorn_config(app, drain_seconds))
+
+    async def serve() -> None:
+        # Before the server: what cannot be opened is said in one sentence, not in a trace of the start.
+        if prepare is not None:
+            await prepare()
+        if beside is None or beside_listener is None:
+            await server.serve(sockets=[listener])
+            return
+        other = _Companion(_uvicorn_config(beside, 1))
+        task = asyncio.create_task(other.serve(sockets=[beside_listener]))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            other.should_exit = True
+            await task
+
+    # What lives from the start lives to the end: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve())
+
+
+class _Server(uvicorn.Server):
+    """A server for which a signal is a request to end and not a death: the process ends with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Companion(uvicorn.Server):
+    """A server that leaves the signals to the one it stands beside."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _uvicorn_config(app: ASGIApp, drain_seconds: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(drain_seconds)),
+    )
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line that is not an exchange's to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format(settings.log_format, sys.stdout) == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # The server tells every start and stop in six lines; the command line says it in one.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

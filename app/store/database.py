@@ -1,0 +1,67 @@
+"""The store as one object, opened and closed as one."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.store import purging, upgrade
+from app.store.connections import Connections, connect, parse
+from app.store.contract import Conversations, Purged, Responses, StoreError, StoreUnavailable, Work
+from app.store.conversations import SqlConversations
+from app.store.failures import Health, reason
+from app.store.responses import SqlResponses
+from app.store.work import SqlWork
+from app.store.writes import Writes
+
+_log = logging.getLogger(__name__)
+
+
+class SqlStore:
+    """An open database; see ``app.store.contract.Store``.
+
+    Args:
+        connections: The database, at the newest schema.
+    """
+
+    __slots__ = ("_connections", "_writes", "conversations", "responses", "work")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._writes = Writes(connections)
+        self.responses: Responses = SqlResponses(connections, self._writes)
+        self.conversations: Conversations = SqlConversations(connections, self._writes)
+        self.work: Work = SqlWork(connections, self._writes)
+
+    async def purge(self, now: float, *, limit: int = 500, events_before: float | None = None) -> Purged:
+        """Delete what has expired."""
+        return await purging.purge(self._writes, now=now, limit=limit, events_before=events_before)
+
+    async def ping(self) -> None:
+        """Ask the database for nothing."""
+        async with self._connections.reader() as connection:
+            await connection.execute(select(1))
+
+    async def close(self) -> None:
+        """Finish what was begun, and let go of the database."""
+        await self._writes.close()
+        await self._connections.close()
+
+
+async def open_database(url: str) -> SqlStore:
+    """Open a database; see ``app.store.opening.open_store``.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    connections = connect(parse(url), Health(_log))
+    try:
+        await upgrade.upgrade(connections)
+    except BaseException as error:
+        await connections.close()
+        if isinstance(error, StoreUnavailable | SQLAlchemyError):
+            raise StoreError(f"the database cannot be opened: {reason(error.__cause__ or error)}") from error
+        raise
+    return SqlStore(connections)

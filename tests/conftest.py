@@ -1,0 +1,81 @@
+"""A real emulator and a real proxy on loopback sockets, with the official SDK in front.
+
+There is one of each for the whole run, clients included: making one reads every certificate of the system.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from app.emulator.server import create_emulator
+from app.main import create_app
+from app.settings import load
+from tests.serving import serving
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+TOKEN = "token-of-the-emulator-0123456789abcdefgh"
+
+
+@pytest.fixture(scope="session")
+def emulator():
+    with serving(create_emulator(account_id=ACCOUNT, token=TOKEN)) as address:
+        yield address
+
+
+def settings_for(emulator_address, **more):
+    return load(
+        {
+            "cloudflare_account_id": ACCOUNT,
+            "cloudflare_api_token": TOKEN,
+            "upstream_url": f"{emulator_address}/client/v4",
+            "log_format": "json",
+            "data_dir": tempfile.mkdtemp(prefix="flarelay-test-"),
+            **more,
+        },
+        {},
+    )
+
+
+@pytest.fixture(scope="session")
+def proxy(emulator):
+    aliases = {"gpt-4o": "@cf/openai/gpt-oss-120b"}
+    with serving(create_app(settings_for(emulator, aliases=aliases))) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def http(proxy):
+    with httpx.Client(base_url=proxy, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def control_plane(emulator):
+    with httpx.Client(base_url=f"{emulator}/_emulator", timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def control(control_plane):
+    """The emulator's control plane, with nothing left over from another test."""
+    control_plane.delete("/requests").raise_for_status()
+    control_plane.delete("/faults").raise_for_status()
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def sdk(proxy):
+    with OpenAI(base_url=f"{proxy}/v1", api_key="any", max_retries=0, _strict_response_validation=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_sdk(proxy):
+    async with AsyncOpenAI(
+        base_url=f"{proxy}/v1", api_key="any", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client
