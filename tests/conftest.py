@@ -61,10 +61,10 @@ def control_plane(emulator):
 
 @pytest.fixture
 def control(control_plane):
-    """The emulator's control plane, with nothing left over from another test."""
+    """The emulator's control plane; what was received before the test is forgotten, and faults end with it."""
     control_plane.delete("/requests").raise_for_status()
+    yield control_plane
     control_plane.delete("/faults").raise_for_status()
-    return control_plane
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from app.cloudflare.client import Answer
 from app.core.errors import ApiError, UpstreamBroken
-from app.core.events import Event, Failed, Finished, Started
+from app.core.events import Event, Failed, Finished, Opened, Started
 from app.core.generation import Generation
 from app.core.model import Model
 from app.core.request import GenerationRequest
@@ -62,6 +62,8 @@ class Leg:
         self._held: list[Event] = []
         self._spent: list[Usage] = []
         self._tried_again = False
+        # Some models count their calls anew in every answer; clients tell calls apart by their ids.
+        self._taken = {call.call_id for message in request.messages for call in message.tool_calls}
 
     @property
     def ended(self) -> bool:
@@ -91,6 +93,11 @@ class Leg:
         """Wait for the next events for the client; there may be none yet. The terminal one comes in the end."""
         events = await self._pull()
         if self._heard is None:
+            if events and _is_empty(events) and not self.generation.parts and not self._tried_again:
+                # Nothing came, so nothing has been given: asking again cannot contradict anything.
+                self._tried_again = True
+                await self.close(finished=False)
+                return await self._call_again(self._request)
             return self._give(events)
         self._held.extend(events)
         for event in events:
@@ -189,8 +196,11 @@ class Leg:
         await self.close(finished=False)
         self._held = []
         self._heard = Generation()
+        return await self._call_again(again)
+
+    async def _call_again(self, request: GenerationRequest) -> Sequence[Event]:
         try:
-            await self._call(self._write(again, stream=True))
+            await self._call(self._write(request, stream=True))
         except ApiError as error:
             return self._release([Started(), Failed(error)])
         return ()
@@ -210,16 +220,22 @@ class Leg:
 
     def _give(self, events: Sequence[Event]) -> Sequence[Event]:
         hear = self.generation.hear
+        if self._taken:
+            events = [self._renamed(event) if type(event) is Opened else event for event in events]
         for event in events:
             hear(event)
         if not self.generation.ended:
             return events
-        if self.generation.reason is not None and self.generation.usage is None:
+        if self.generation.reason is not None:
             self.generation.usage = self.generation.settled_usage(self._prompt_tokens)
         if self._spent and self.generation.usage is not None:
             self.generation.usage = summed([*self._spent, self.generation.usage])
         usage = self.generation.usage
         return [replace(event, usage=usage) if type(event) is Finished else event for event in events]
+
+    def _renamed(self, event: Opened) -> Opened:
+        """A call whose id the conversation has already gets another one."""
+        return replace(event, call_id=self._wiring.new_id("call_")) if event.call_id in self._taken else event
 
 
 def _broken_off(reader: Reader, error: ApiError) -> Sequence[Event]:
