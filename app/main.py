@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
 import httpx
 from fastapi import FastAPI
@@ -36,7 +37,11 @@ from app.exchange.purging import keep_purged
 from app.fetch.images import ImageFetcher
 from app.keys.seal import Seal
 from app.keys.static import StaticKeys
-from app.limits.admission import NoLimits
+from app.limits.admission import Limits, NoLimits
+from app.limits.first_use import MadeOnFirstUse
+from app.limits.memory import MemoryLimits
+from app.limits.redis import RedisLimits
+from app.limits.spec import LimitSpec
 from app.settings import Settings, SettingsError
 from app.store.opening import open_store
 from app.surfaces.chat.surface import ChatSurface
@@ -67,11 +72,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     catalogue = _catalogue(settings, client)
     log = ExchangeLog(sys.stdout, log_format(settings.log_format, sys.stdout), time.time)
     memory = _memory(settings, token)
+    limits = _limits(settings)
     wiring = Wiring(
         upstream=client,
         catalogue=catalogue.current,
         dialects={"chat": ChatDialect(), "native": NativeDialect()},
-        limits=NoLimits(),
+        limits=limits,
         memory=memory,
         images=ImageFetcher(enabled=settings.fetch_images),
         report=log.report,
@@ -107,24 +113,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal ready
-        async with client:
-            await prepare()
-            tasks: list[asyncio.Task[None]] = []
-            if settings.catalogue_refresh_seconds:
-                tasks.append(asyncio.create_task(catalogue.keep_fresh(settings.catalogue_refresh_seconds)))
-            if memory.store is not None:
-                tasks.append(asyncio.create_task(workers.run()))
-                tasks.append(asyncio.create_task(keep_purged(memory.store, time.time)))
+        await prepare()
+        jobs = [catalogue.keep_fresh(settings.catalogue_refresh_seconds)] if settings.catalogue_refresh_seconds else []
+        closing = [client.aclose, *([limits.aclose] if isinstance(limits, MadeOnFirstUse) else [])]
+        if memory.store is not None:
+            jobs += [workers.run(), keep_purged(memory.store, time.time)]
+            closing.append(memory.store.close)
+        async with _at_the_end(closing), _beside(jobs):
             ready = True
-            try:
-                yield
-            finally:
-                ready = False
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                if memory.store is not None:
-                    await memory.store.close()
+            yield
+            ready = False
 
     app = FastAPI(
         title="flarelay",
@@ -149,6 +147,27 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     return app
 
 
+@contextlib.asynccontextmanager
+async def _beside(jobs: Sequence[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Run jobs that go on for ever, until the body is done."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _at_the_end(closing: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Close what is open when the body is done, one thing after the other."""
+    async with contextlib.AsyncExitStack() as stack:
+        for close in closing:
+            stack.push_async_callback(close)
+        yield
+
+
 def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, token: str) -> CloudflareClient:
     return CloudflareClient(
         transport or AiohttpTransport(max_connections=settings.max_connections),
@@ -159,6 +178,26 @@ def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, toke
         user_agent=f"flarelay/{__version__}",
         clock=time.time,
     )
+
+
+def _limits(settings: Settings) -> Limits | MadeOnFirstUse:
+    spec = LimitSpec(
+        settings.requests_per_minute,
+        settings.requests_per_day,
+        settings.tokens_per_minute,
+        settings.tokens_per_day,
+        settings.concurrency,
+    )
+    if spec == LimitSpec():
+        return NoLimits()
+    if settings.redis_url is None:
+        return MemoryLimits(lambda _: spec)
+    if importlib.util.find_spec("redis") is None:
+        raise SettingsError(
+            "FLARELAY_REDIS_URL is set, and the package redis is not installed: pip install flarelay[redis]"
+        )
+    url = settings.redis_url.get_secret_value()
+    return MadeOnFirstUse(lambda: RedisLimits(url, lambda _: spec, when_away=settings.when_redis_is_away))
 
 
 def _memory(settings: Settings, token: str) -> Memory:

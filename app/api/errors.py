@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 def error_headers(error: ApiError) -> dict[str, str]:
     """The headers by which the SDKs decide whether and when to try again."""
-    headers: dict[str, str] = {}
+    headers = dict(error.headers)
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
         headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))

@@ -104,6 +104,8 @@ class Exchange:
             headers["x-flarelay-dropped"] = ",".join(dropped)
         if adjusted := self._adjusted():
             headers["x-flarelay-adjusted"] = ",".join(adjusted)
+        if self._reservation is not None:
+            headers.update(self._reservation.headers)
         return headers
 
     @property
@@ -159,7 +161,9 @@ class Exchange:
         if wiring.strict:
             _refuse_changes(self._dropped(), self._adjusted())
         estimate = Estimate(
-            sum(leg.prompt_tokens for leg in self._legs), sum(leg.sent.max_tokens or 0 for leg in self._legs)
+            sum(leg.prompt_tokens for leg in self._legs),
+            sum(leg.sent.max_tokens or 0 for leg in self._legs),
+            stated=request.max_tokens is not None or wiring.default_max_tokens is not None,
         )
         self._reservation = await wiring.limits.admit(self._caller, model.id, estimate)
         await open_all(self._legs)
@@ -302,10 +306,7 @@ class Exchange:
 
     @property
     def _ended(self) -> bool:
-        legs = self._legs
-        if len(legs) == 1:
-            return legs[0].generation.ended
-        return all(leg.ended for leg in legs) or self._failure() is not None
+        return self._merge.ended if self._merge is not None else self._legs[0].ended
 
     async def _hear_more(self) -> tuple[int, Sequence[Event]]:
         if self._merge is not None:

@@ -19,6 +19,8 @@ from app.exchange.expectation import EMPTY, LEAST_TOKENS, UNMET, Expectation
 from app.exchange.wiring import Wiring
 from app.wire.sse import Framer, FrameTooLargeError
 
+OVERFLOW = "context_length_exceeded"
+
 
 class Leg:
     """One choice of an answer. Use: ``prepare``, ``open``, then ``hear_more`` until it has ended; always ``close``.
@@ -84,10 +86,15 @@ class Leg:
         try:
             await self._call(self.sent)
         except ApiError as error:
-            if error.code != UNMET or self._tried_again:
+            if error.code == OVERFLOW and self._request.max_tokens is None and self.sent.max_tokens:
+                # The limit is ours, and made for an estimate of the prompt; a smaller one leaves more room for it.
+                again = self._write(replace(self._request, max_tokens=self.sent.max_tokens // 2), stream=True)
+            elif error.code == UNMET and not self._tried_again:
+                self._tried_again = True
+                again = self.sent
+            else:
                 raise
-            self._tried_again = True
-            await self._call(self.sent)
+            await self._call(again)
 
     async def hear_more(self) -> Sequence[Event]:
         """Wait for the next events for the client; there may be none yet. The terminal one comes in the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from app.core.events import Event
+from app.core.events import Event, Failed, Finished
 from app.exchange.leg import Leg
 
 AHEAD = 64
@@ -17,9 +17,15 @@ class Merge:
 
     Args:
         legs: The legs, already open.
+
+    Attributes:
+        ended: Every choice's terminal event has been given, or one that failed them all. The legs themselves may
+            have ended long before what they said last is heard here.
     """
 
     def __init__(self, legs: Sequence[Leg]) -> None:
+        self.ended = False
+        self._open = len(legs)
         self._queue: asyncio.Queue[tuple[int, Sequence[Event]] | BaseException] = asyncio.Queue(AHEAD)
         self._tasks = [asyncio.create_task(self._hear(choice, leg)) for choice, leg in enumerate(legs)]
 
@@ -28,6 +34,10 @@ class Merge:
         heard = await self._queue.get()
         if isinstance(heard, BaseException):
             raise heard
+        last = heard[1][-1]
+        if isinstance(last, Finished | Failed):
+            self._open -= 1
+            self.ended = self._open == 0 or isinstance(last, Failed)
         return heard
 
     async def aclose(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from app.core.caller import Caller
 from app.core.usage import Usage
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +20,21 @@ class Estimate:
     Attributes:
         prompt_tokens: The input, estimated.
         max_tokens: The most that may be produced.
+        stated: The client stated ``max_tokens`` itself. Otherwise it is the rest of the context window, which hardly
+            any answer fills, and a smaller number is reserved.
     """
 
     prompt_tokens: int
     max_tokens: int
+    stated: bool = True
 
 
 class Reservation(Protocol):
     """A place that one request holds."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The ``x-ratelimit-*`` headers of the answer, as things stood when the request was admitted."""
 
     async def settle(self, usage: Usage | None) -> None:
         """Give the place back and say what was used; ``None`` when nothing was. Called exactly once."""
@@ -36,23 +47,31 @@ class Limits(Protocol):
         """Reserve a place.
 
         Raises:
-            RateLimited: Not now.
+            RateLimited: Not now, or never because the request alone is larger than a limit.
             QuotaExhausted: Not before the budget is renewed.
+            Overloaded: Whether it may be admitted cannot be found out at the moment.
         """
 
 
-class _Unlimited:
+class Unlimited:
+    """The place of a request that nothing limits."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: there is nothing to tell."""
+        return NO_HEADERS
+
     async def settle(self, usage: Usage | None) -> None:
         """Nothing was reserved."""
+
+
+UNLIMITED: Final = Unlimited()
 
 
 class NoLimits:
     """Admits everybody."""
 
-    def __init__(self) -> None:
-        self._reservation = _Unlimited()
-
     async def admit(self, caller: Caller, model: str, estimate: Estimate) -> Reservation:
         """Reserve nothing."""
         del caller, model, estimate
-        return self._reservation
+        return UNLIMITED

@@ -19,7 +19,7 @@ PREFIX: Final = "FLARELAY_"
 _CONFIG: Final = "FLARELAY_CONFIG"
 _EMULATOR: Final = "FLARELAY_EMULATOR_"
 _UNPREFIXED: Final = frozenset({"cloudflare_account_id", "cloudflare_api_token"})
-_FROM_FILES: Final = frozenset({"cloudflare_api_token", "api_keys", "database_url", "seal_key"})
+_FROM_FILES: Final = frozenset({"cloudflare_api_token", "api_keys", "database_url", "redis_url", "seal_key"})
 # Kubernetes and Docker tell every container about the services beside it. One that is called flarelay makes variables
 # that begin like ours.
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")

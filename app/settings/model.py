@@ -22,6 +22,7 @@ from app.settings.problems import Problem
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int | None, Field(ge=1, le=10**9)]
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -69,6 +70,21 @@ class Settings(BaseSettings):
     allow_no_keys_on_network: bool = Field(
         default=False,
         description="Serve other machines without asking for a key: whoever reaches the port spends your quota.",
+    )
+    requests_per_minute: _Count = Field(None, description="Most requests of each key in a minute. Unset: no limit.")
+    requests_per_day: _Count = Field(None, description="Most requests of each key in 24 hours. Unset: no limit.")
+    tokens_per_minute: _Count = Field(
+        None, description="Most tokens of each key in a minute, input and output together. Unset: no limit."
+    )
+    tokens_per_day: _Count = Field(None, description="Likewise in 24 hours. Unset: no limit.")
+    concurrency: _Count = Field(None, description="Most requests of each key at the same time. Unset: no limit.")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Where the limits are counted for all replicas, such as `redis://host:6379/0`; needs the extra "
+        "`redis`. Unset: in this process. May be read from a file.",
+    )
+    when_redis_is_away: Literal["refuse", "degrade"] = Field(
+        "refuse", description="`refuse` requests with 503, or `degrade` to limits that each process counts alone."
     )
     aliases: Annotated[dict[_Name, _Name], BeforeValidator(read_mapping)] = Field(
         {}, description="Your own names for models, such as `gpt-4o=gpt-oss-120b,small=gpt-oss-20b`, or a JSON object."
@@ -152,7 +168,14 @@ class Settings(BaseSettings):
         shown: dict[str, Any] = {}
         for name in self.names():
             value = getattr(self, name)
-            if name in {"cloudflare_account_id", "cloudflare_api_token", "api_keys", "database_url", "seal_key"}:
+            if name in {
+                "cloudflare_account_id",
+                "cloudflare_api_token",
+                "api_keys",
+                "database_url",
+                "redis_url",
+                "seal_key",
+            }:
                 value = "set" if value else "unset"
             shown[name] = str(value) if isinstance(value, Path) else value
         return shown
