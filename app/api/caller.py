@@ -20,6 +20,7 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 API_VERSION = "2020-10-01"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -44,7 +45,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         began = self._timer()
@@ -53,7 +54,7 @@ class Gate:
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else self._new_id("req_")
 
         async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", request_id.encode()),

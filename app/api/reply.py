@@ -139,7 +139,7 @@ class Replies:
         """Run one exchange from the request's first byte to the answer's last."""
         try:
             try:
-                raw = await self._read(scope, receive)
+                raw = await self.read(scope, receive)
             except ApiError as error:
                 exchange.fail(error)
                 await _send_error(error, {}, send)
@@ -183,7 +183,13 @@ class Replies:
         else:
             await send_json(200, body, exchange.headers, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """Read a request's body.
+
+        Raises:
+            ApiError: It is too large, or compressed.
+            ClientLeft: It will never be whole.
+        """
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.lower() != b"identity":
                 raise BadRequest("Compressed request bodies are not supported; send the JSON as it is.")

@@ -124,7 +124,7 @@ def build(
         found = targets[name] if name in targets else _find(name, tables)
         if found is None:
             raise CatalogueError(f"a dialect is set for '{shown(name)}', which is no model; {_advice(name, models)}")
-        models[found] = replace(models.get(found) or generic(found), dialect=dialect)
+        models[found] = replace(models.get(found) or generic(found), dialect=dialect, tools_dialect=None)
     return Catalogue(models, listed, targets)
 
 

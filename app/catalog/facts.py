@@ -52,6 +52,7 @@ def _model(row: Mapping[str, Any]) -> Model:
         reasoning=row.get("reasoning", False),
         vision=row.get("vision", False),
         json_schema=row.get("json_schema", "none"),
+        tools_dialect=row.get("tools_dialect"),
         thinks_inline=row.get("thinks_inline", False),
         reasoning_efforts=ReasoningEfforts(
             tuple(efforts["supported"]), efforts.get("default"), efforts.get("mandatory", False)

@@ -52,6 +52,7 @@ class Model:
         id: What Cloudflare calls it, such as ``@cf/openai/gpt-oss-120b``.
         task: Cloudflare's task name, such as ``Text Generation``.
         dialect: What we speak to it.
+        tools_dialect: What we speak to it when it is to call tools, where that is another one.
         shape: Which request schema it validates.
         context_window: Tokens of input and output together; ``None`` when unknown.
         function_calling: It calls tools.
@@ -74,6 +75,7 @@ class Model:
     id: str
     task: str = "Text Generation"
     dialect: DialectName = "chat"
+    tools_dialect: DialectName | None = None
     shape: Shape = "legacy"
     context_window: int | None = None
     function_calling: bool = False

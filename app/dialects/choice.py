@@ -7,7 +7,7 @@ from app.core.request import GenerationRequest
 
 
 def choose(request: GenerationRequest, model: Model) -> DialectName:
-    """Choose the route of one request: the model's own, except for what only the native route has.
+    """Choose the route of one request: the model's own, except for what only another has.
 
     Args:
         request: What to generate.
@@ -15,6 +15,8 @@ def choose(request: GenerationRequest, model: Model) -> DialectName:
     """
     if model.shape != "openai" and (is_raw(request) or isinstance(request.extra.get("lora"), str)):
         return "native"
+    if request.tools and model.tools_dialect is not None:
+        return model.tools_dialect
     return model.dialect
 
 

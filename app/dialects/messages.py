@@ -11,6 +11,9 @@ from app.core.request import Content, FileContent, ImageContent, Message, TextCo
 from app.core.usage import estimate_tokens
 from app.dialects.callids import CallIds
 
+CALL_TOKENS: Final = 40
+"""The JSON around a call, and its id."""
+
 MESSAGE_TOKENS: Final = 4
 """What a template adds around one message, roughly."""
 
@@ -39,7 +42,7 @@ def estimate_messages(messages: Iterable[Message]) -> int:
             for part in message.content:
                 total += estimate_tokens(part.text) if isinstance(part, TextContent) else IMAGE_TOKENS
         for call in message.tool_calls:
-            total += MESSAGE_TOKENS + estimate_tokens(call.name) + estimate_tokens(call.arguments)
+            total += CALL_TOKENS + estimate_tokens(call.name) + estimate_tokens(call.arguments)
     return total
 
 
@@ -85,7 +88,8 @@ def _content(content: str | tuple[Content, ...], model: Model) -> str | list[dic
                 raise _unread(part)
         return flattened(content)
     if not model.vision:
-        raise BadRequest(f"The model {model.id} cannot read images.", param="messages", code="unsupported_value")
+        param = next(part.param for part in content if isinstance(part, ImageContent))
+        raise BadRequest(f"The model {model.id} cannot read images.", param=param, code="unsupported_value")
     return [_part(part, model) for part in content]
 
 

@@ -94,11 +94,28 @@ def _parameters(schema: Mapping[str, Any] | None, *, described: bool) -> dict[st
 
 
 def _described(value: Any) -> Any:  # noqa: ANN401 - a schema is any JSON
+    """A property as the stricter validators want it: with a description, and with a type of its own."""
     if value is True:
         return {"description": ""}
-    if isinstance(value, Mapping) and "description" not in value:
-        return {**value, "description": ""}
-    return value
+    if not isinstance(value, Mapping):
+        return value
+    described = {"description": "", **value}
+    if "type" not in described:
+        kind = _kind_of(value)
+        if kind is not None:
+            described["type"] = kind
+    return described
+
+
+def _kind_of(schema: Mapping[str, Any]) -> str | None:
+    """The type of the first branch of a schema that is not null."""
+    for key in ("anyOf", "oneOf"):
+        branches = schema.get(key)
+        for branch in branches if isinstance(branches, Sequence) and not isinstance(branches, str) else ():
+            kind = branch.get("type") if isinstance(branch, Mapping) else None
+            if isinstance(kind, str) and kind != "null":
+                return kind
+    return None
 
 
 def _mended(schema: Mapping[str, Any], depth: int) -> dict[str, Any]:

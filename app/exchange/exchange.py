@@ -225,6 +225,10 @@ class Exchange:
         self._error = error
         self._status = error.status
 
+    def skip(self) -> None:
+        """Note that the request, which was read, is answered without its being sent."""
+        self._status = 200
+
     def leave(self) -> None:
         """Note that the client has left."""
         self._left = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from app.core.caller import Caller
@@ -13,6 +13,7 @@ from app.keys.seal import Seal
 from app.store.contract import BrokenContext, Item, Store, StoredResponse
 from app.surfaces.responses.stored import input_items, to_store
 from app.surfaces.responses.unserved import conversation_id
+from app.surfaces.responses.wants import sealed_in
 from app.wire.codec import encode
 
 _BROKEN = {
@@ -31,6 +32,8 @@ class Memory:
         new_id: Makes ids for items.
         clock: Unix seconds.
         seconds: How long an answer is kept; ``None`` for ever.
+
+    Attributes are the arguments; ``store`` is set when it has been opened.
     """
 
     def __init__(
@@ -42,10 +45,10 @@ class Memory:
         seconds: float | None,
     ) -> None:
         self.store = store
-        self._seal = seal
-        self._new_id = new_id
-        self._clock = clock
-        self._seconds = seconds
+        self.seal = seal
+        self.new_id = new_id
+        self.clock = clock
+        self.seconds = seconds
 
     async def recall(self, caller: Caller, wants: Wants) -> Past:
         """Fetch what a request only names. Single items that are not found are left to its reader.
@@ -56,36 +59,49 @@ class Memory:
         """
         if wants == NOTHING:
             return NO_PAST
+        context = await self.context(caller, wants)
+        items = await self.single(caller, wants.items) if wants.items else {}
         opened: dict[str, str] = {}
-        for kind, sealed in wants.sealed:
-            text = self._seal().open(caller.id, kind, sealed)
+        for kind, sealed in (*wants.sealed, *sealed_in(context), *sealed_in(items.values())):
+            text = self.seal().open(caller.id, kind, sealed)
             if text is not None:
                 opened[sealed] = text
+        return Past(context, items, opened)
+
+    async def context(self, caller: Caller, wants: Wants) -> tuple[Item, ...]:
+        """All that came before, oldest first.
+
+        Raises:
+            BadRequest: The response that it continues is not there, or cannot be continued.
+            NotFound: Its conversation is not there.
+        """
         if self.store is None:
-            return Past(opened=opened)
-        context: tuple[Item, ...] = ()
+            return ()
         # Given together they are refused by the request's reader.
         if wants.previous is not None and wants.conversation is None:
-            context = await self._before(caller, self.store, wants.previous)
-        elif wants.conversation is not None and wants.previous is None:
+            return await self._before(caller, self.store, wants.previous)
+        if wants.conversation is not None and wants.previous is None:
             found = await self.store.conversations.context(caller.id, wants.conversation)
             if found is None:
                 raise NotFound(f"Conversation with id '{wants.conversation[:128]}' not found.", param="conversation")
-            context = found.items
-        items = await self.store.responses.items(caller.id, wants.items) if wants.items else {}
-        return Past(context, items, opened)
+            return found.items
+        return ()
+
+    async def single(self, caller: Caller, item_ids: Collection[str]) -> Mapping[str, Item]:
+        """Single items, by id."""
+        return {} if self.store is None else await self.store.responses.items(caller.id, item_ids)
 
     def sealer(self, caller: Caller) -> Callable[[str, str], str]:
         """Seals texts for a caller."""
-        return lambda kind, text: self._seal().seal(caller.id, kind, text)
+        return lambda kind, text: self.seal().seal(caller.id, kind, text)
 
     def inputs(self, request: GenerationRequest, past: Past) -> list[dict[str, Any]]:
         """A request's own input, as it is stored."""
-        return to_store(input_items(request.raw, past.items), self._new_id)
+        return to_store(input_items(request.raw, past.items), self.new_id)
 
     def expiry(self) -> float | None:
         """When what is kept now may be forgotten."""
-        return None if self._seconds is None else self._clock() + self._seconds
+        return None if self.seconds is None else self.clock() + self.seconds
 
     async def keep(self, caller: Caller, request: GenerationRequest, past: Past, final: Mapping[str, Any]) -> None:
         """Keep an answer: it is on disk when this returns.

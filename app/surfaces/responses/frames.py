@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from app.core.errors import ApiError
 from app.surfaces.responses.items import Item, ItemKind
@@ -51,6 +51,22 @@ WORDS: Final[Mapping[ItemKind, Words]] = {
     ),
 }
 
+ReasoningEvents = Literal["openai", "open-responses"]
+"""Whose names the events of reasoning have: OpenAI's and the Open Responses specification's differ."""
+
+_ALL_WORDS: Final[Mapping[ReasoningEvents, Mapping[ItemKind, Words]]] = {
+    "openai": WORDS,
+    "open-responses": {
+        **WORDS,
+        "reasoning": Words("response.reasoning.delta", "response.reasoning.done", "text"),
+    },
+}
+
+
+def words_of(reasoning_events: ReasoningEvents) -> Mapping[ItemKind, Words]:
+    """Find what the events are called; all but those of reasoning have one name only."""
+    return _ALL_WORDS[reasoning_events]
+
 
 class Numbered:
     """Writes frames and counts them."""
@@ -85,9 +101,9 @@ def place(item: Item, index: int) -> dict[str, Any]:
     return fields
 
 
-def delta_prefix(item: Item, index: int) -> bytes:
+def delta_prefix(item: Item, index: int, words: Mapping[ItemKind, Words] = WORDS) -> bytes:
     """Write what is the same in all frames of text of one item."""
-    event = WORDS[item.kind].delta
+    event = words[item.kind].delta
     fields: dict[str, Any] = {"type": event, **place(item, index)}
     if item.kind == "text":
         fields["logprobs"] = []

@@ -35,7 +35,12 @@ _DROPPED: Final = frozenset(name for name, fate in FATES.items() if fate.kind ==
 
 
 def read_request(
-    body: Mapping[str, Any], past: Past = NO_PAST, *, stores: bool = False, seals: bool = False
+    body: Mapping[str, Any],
+    past: Past = NO_PAST,
+    *,
+    stores: bool = False,
+    seals: bool = False,
+    continues: bool = False,
 ) -> GenerationRequest:
     """Check and translate a Responses request.
 
@@ -44,12 +49,13 @@ def read_request(
         past: What it named, fetched.
         stores: Answers are stored.
         seals: Reasoning can be encrypted for the client to keep.
+        continues: Answers can be continued though they are not stored.
 
     Raises:
         BadRequest: With the path of the field at fault.
     """
     model = fields.need(fields.string(body, "model", min_length=1), "model")
-    check_stored(body, stores=stores)
+    check_stored(body, stores=stores, continues=continues)
     toolbox = read_tools(body)
     messages, left_out = read_history(body, toolbox, past)
     choice, tools = read_choice(body, toolbox)

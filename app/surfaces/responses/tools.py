@@ -146,7 +146,9 @@ def _read_tool(tool: Mapping[str, Any], kind: str, path: Path, namespace: str | 
     if not _NAME.fullmatch(name):
         reason = "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
         raise fields.invalid((*path, "name"), reason)
-    description = fields.string(tool, "description", path) or ""
+    given = tool.get("description")
+    # Agents send null, false, or nothing, where a function has no docstring.
+    description = given if isinstance(given, str) else ""
     offered = flat_name(name, namespace)
     if kind == "custom":
         return Origin("custom", name, namespace), custom_tool(tool, offered, description, path)

@@ -15,12 +15,13 @@ _REASONS = {
 }
 
 
-def check_stored(body: Mapping[str, Any], *, stores: bool) -> None:
+def check_stored(body: Mapping[str, Any], *, stores: bool, continues: bool = False) -> None:
     """Check the fields that have to do with what is stored.
 
     Args:
         body: The request.
         stores: Answers are stored.
+        continues: Answers can be continued though they are not stored.
 
     Raises:
         BadRequest: With the field's name.
@@ -37,7 +38,7 @@ def check_stored(body: Mapping[str, Any], *, stores: bool) -> None:
         raise fields.invalid(("previous_response_id",), reason, "mutually_exclusive_parameters")
     if not stores:
         for name, reason in _REASONS.items():
-            if body.get(name) is not None:
+            if body.get(name) is not None and not (continues and name == "previous_response_id"):
                 raise fields.unsupported_parameter((name,), reason)
     if fields.object_(body, "prompt") is not None:
         reason = "prompt templates are not stored; send their text in 'instructions' or 'input'."

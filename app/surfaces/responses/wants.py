@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from app.core.surface import Wants
+
+_NAMING: Final = frozenset({"item_reference", "reasoning", "compaction"})
 
 REASONING: Final = "reasoning"
 COMPACTION: Final = "compaction"
@@ -16,17 +18,23 @@ def find_wants(body: Mapping[str, Any]) -> Wants:
     conversation = body.get("conversation")
     if isinstance(conversation, dict):
         conversation = conversation.get("id")
-    items = [item for item in _items(body) if item.get("type") in {"item_reference", "reasoning", "compaction"}]
+    items = [item for item in _items(body) if _text(item.get("type")) in _NAMING]
     return Wants(
         previous=_text(body.get("previous_response_id")),
         conversation=_text(conversation),
         items=tuple(name for item in items if item.get("type") == "item_reference" and (name := _text(item.get("id")))),
-        sealed=tuple(
-            (REASONING if item.get("type") == "reasoning" else COMPACTION, text)
-            for item in items
-            if (text := _text(item.get("encrypted_content"))) and not item.get("content")
-        ),
+        sealed=tuple(sealed_in(items)),
     )
+
+
+def sealed_in(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Find the sealed texts that say what their items do not, each with the kind of thing that it should be."""
+    for item in items:
+        kind = item.get("type")
+        if kind in {REASONING, COMPACTION} and not item.get("content"):
+            text = _text(item.get("encrypted_content"))
+            if text is not None:
+                yield kind, text
 
 
 def _items(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

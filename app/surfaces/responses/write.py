@@ -12,8 +12,8 @@ from app.core.request import GenerationRequest
 from app.core.surface import NewId, SealText
 from app.core.usage import Usage
 from app.surfaces.responses import record
-from app.surfaces.responses.frames import WORDS, Numbered, delta_prefix, place
-from app.surfaces.responses.items import Item, Status, new_item, summary_part
+from app.surfaces.responses.frames import WORDS, Numbered, Words, delta_prefix, place
+from app.surfaces.responses.items import Item, ItemKind, Status, new_item, summary_part
 from app.surfaces.responses.tools import read_tools
 from app.wire.codec import decode, encode
 from app.wire.sse import DONE
@@ -24,12 +24,12 @@ class _Live:
 
     __slots__ = ("body", "index", "item", "pieces", "prefix")
 
-    def __init__(self, item: Item, index: int) -> None:
+    def __init__(self, item: Item, index: int, words: Mapping[ItemKind, Words]) -> None:
         self.item = item
         self.index = index
         self.pieces: list[str] = []
         # A custom tool's input can be read from the arguments only when they are complete.
-        self.prefix = b"" if item.kind == "custom" else delta_prefix(item, index)
+        self.prefix = b"" if item.kind == "custom" else delta_prefix(item, index, words)
         self.body: dict[str, Any] | None = None
 
     def text(self) -> str:
@@ -55,6 +55,7 @@ class ResponsesWriter:
         now: When the answer began, in Unix seconds.
         clock: Tells the Unix time when the answer ends; without it the end is the beginning.
         seal: Seals the reasoning, where the client asked to keep it.
+        words: What the events are called.
 
     Attributes:
         final: The Response object as it ended; ``None`` before.
@@ -68,8 +69,10 @@ class ResponsesWriter:
         now: float,
         clock: Callable[[], float] | None = None,
         seal: SealText | None = None,
+        words: Mapping[ItemKind, Words] = WORDS,
     ) -> None:
         self.final: dict[str, Any] | None = None
+        self._words = words
         self._seal = seal if record.wants_sealed(request) else None
         self._new_id = new_id
         self._toolbox = read_tools(request.raw)
@@ -114,9 +117,9 @@ class ResponsesWriter:
     def _open(self, event: Opened) -> bytes:
         item = new_item(event.kind, event.call_id, event.name, self._toolbox, self._new_id)
         index = len(self._live)
-        self._live.append(_Live(item, index))
+        self._live.append(_Live(item, index, self._words))
         frames = self._frames.frame("response.output_item.added", output_index=index, item=item.begun())
-        if WORDS[item.kind].in_content:
+        if self._words[item.kind].in_content:
             frames += self._frames.frame("response.content_part.added", **place(item, index), part=item.part(""))
         return frames
 
@@ -134,13 +137,13 @@ class ResponsesWriter:
     def _end_item(self, live: _Live, status: Status) -> bytes:
         item, index = live.item, live.index
         frame = self._frames.frame
-        words = WORDS[item.kind]
+        words = self._words[item.kind]
         text = live.text()
         value = item.value(text, status)
         frames: list[bytes] = []
         if value and (item.kind == "custom" or not text):
             # What no frame of text has brought yet.
-            frames.append(self._frames.text(live.prefix or delta_prefix(item, index), value))
+            frames.append(self._frames.text(live.prefix or delta_prefix(item, index, self._words), value))
         done = {**place(item, index), words.field: value}
         if item.kind == "text":
             done["logprobs"] = []

@@ -1,0 +1,257 @@
+"""``GET /v1/responses`` as a WebSocket: one response after the other over one connection, which remembers them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from app.api.errors import error_headers, error_response
+from app.core.caller import Caller
+from app.core.errors import ApiError, BadRequest, Internal, RateLimited, TooLarge
+from app.exchange import Exchange, Wiring
+from app.exchange.local import LocalMemory
+from app.surfaces.responses.connected import (
+    CREATE,
+    STEER,
+    Turn,
+    error_message,
+    messages,
+    nothing,
+    steer_refused,
+)
+from app.surfaces.responses.surface import ResponsesSurface
+from app.wire.codec import CodecError, decode
+
+LIFETIME_SECONDS: Final = 3600.0
+"""After an hour a connection takes no further request, as at OpenAI; what is under way is finished."""
+
+MAX_WAITING: Final = 32
+"""How many requests may wait on one connection, beside the one that is being answered."""
+
+GOING_AWAY: Final = 1012
+"""The server's own code for its end: what is under way is finished, and nothing else is begun."""
+
+_log = logging.getLogger(__name__)
+
+
+class ClientLeft(Exception):
+    """The client has gone."""
+
+
+class Sockets:
+    """Serves the connections.
+
+    Args:
+        wiring: What every exchange needs.
+        surface: How requests are read and answers written.
+        enabled: Connections are taken; otherwise clients are told at once to use plain requests.
+        max_bytes: The largest message; also the most that waits, and the most that is remembered.
+        lifetime: Seconds until a connection ends.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        surface: ResponsesSurface,
+        *,
+        enabled: bool,
+        max_bytes: int,
+        lifetime: float = LIFETIME_SECONDS,
+    ) -> None:
+        self._wiring = wiring
+        self._surface = surface
+        self._enabled = enabled
+        self._max_bytes = max_bytes
+        self._lifetime = lifetime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, to its end."""
+        if not self._enabled:
+            refusal = ApiError(
+                "WebSockets are switched off on this server; send the request with POST.",
+                status=426,
+                type_="invalid_request_error",
+                code="websockets_disabled",
+            )
+            await error_response(refusal, {"upgrade": "HTTP/1.1"})(scope, receive, send)
+            return
+        connection = _Connection(self._wiring, self._surface, self._max_bytes, scope, receive, send)
+        await connection.serve(self._lifetime)
+
+
+class _Connection:
+    """One connection. A task of its own listens, so that a client that leaves ends what is being done for it."""
+
+    def __init__(
+        self, wiring: Wiring, surface: ResponsesSurface, max_bytes: int, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        state = scope["state"]
+        self._caller: Caller = state["caller"]
+        self._conversation = state["headers"].get(b"x-session-affinity", b"").decode("latin-1") or None
+        self._surface = surface
+        self._max_bytes = max_bytes
+        self._memory = LocalMemory(wiring.memory, max_bytes)
+        self._wiring = replace(wiring, memory=self._memory)
+        self._receive = receive
+        self._raw_send = send
+        # None says that nothing more will come.
+        self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._left = False
+
+    async def serve(self, lifetime: float) -> None:
+        """Answer requests until the client leaves, the time is over or the server ends."""
+        await self._receive()
+        await self._raw_send({"type": "websocket.accept"})
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        listener = asyncio.create_task(self._listen(task))
+        try:
+            await self._work(asyncio.get_running_loop().time() + lifetime)
+        except ClientLeft:
+            pass
+        except asyncio.CancelledError:
+            # Only our own cancellation ends here; one from outside goes on.
+            if not self._left or task.uncancel():
+                raise
+        finally:
+            listener.cancel()
+
+    async def _listen(self, served: asyncio.Task[Any]) -> None:
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] == "websocket.disconnect":
+                    if message.get("code") == GOING_AWAY:
+                        self._waiting.put_nowait(None)
+                        return
+                    break
+                text = message.get("text")
+                await self._take(message["bytes"].decode("utf-8", "replace") if text is None else text)
+        except ClientLeft:
+            pass
+        self._left = True
+        served.cancel()
+
+    async def _take(self, text: str) -> None:
+        """Put a message into the queue, or say at once that there is no room for it."""
+        if len(text) > self._max_bytes:
+            await self._error(TooLarge(f"Maximum message size limit ({self._max_bytes} bytes) exceeded."))
+        elif self._waiting.qsize() >= MAX_WAITING or self._waiting_bytes + len(text) > self._max_bytes:
+            await self._error(RateLimited("Too many requests wait on this connection; wait for an answer first."))
+        else:
+            self._waiting_bytes += len(text)
+            self._waiting.put_nowait(text)
+
+    async def _work(self, deadline: float) -> None:
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    text = await self._waiting.get()
+            except TimeoutError:
+                text = ""
+            if text is None:
+                await self._send({"type": "websocket.close", "code": GOING_AWAY})
+                return
+            if asyncio.get_running_loop().time() >= deadline:
+                message = "The connection has reached its limit of 60 minutes. Open a new one to go on."
+                await self._error(BadRequest(message, code="websocket_connection_limit_reached"))
+                await self._send({"type": "websocket.close", "code": 1000})
+                return
+            self._waiting_bytes -= len(text)
+            await self._answer(text)
+
+    async def _answer(self, text: str) -> None:
+        more: dict[str, Any] = {}
+        try:
+            event = _read_event(text)
+            if isinstance(event.get("stream_id"), str):
+                more["stream_id"] = event["stream_id"]
+            if event["type"] == STEER:
+                await self._send_text(steer_refused(event))
+                return
+            if event["type"] != CREATE:
+                message = f"Unknown event type '{str(event['type'])[:64]}'. Supported is '{CREATE}'."
+                raise BadRequest(message, param="type", code="invalid_value")  # noqa: TRY301 - answered like the others
+            await self._create(text.encode("utf-8", "replace"), event, more)
+        except ApiError as error:
+            await self._error(error, more)
+
+    async def _create(self, raw: bytes, event: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        turn = Turn(self._surface)
+        exchange = Exchange(self._wiring, turn, self._caller, self._wiring.new_id("req_"), self._conversation)
+        done = False
+        try:
+            await self._run(exchange, turn, raw, more)
+            done = turn.final is not None and turn.final["status"] != "failed"
+        except ApiError as error:
+            exchange.fail(error)
+            raise
+        except (ClientLeft, asyncio.CancelledError):
+            exchange.leave()
+            raise
+        except Exception:
+            _log.exception("a defect of this proxy")
+            error = Internal()
+            exchange.fail(error)
+            raise error from None
+        finally:
+            if not done:
+                self._memory.forget(str(event.get("previous_response_id")))
+            await exchange.settle()
+
+    async def _run(self, exchange: Exchange, turn: Turn, raw: bytes, more: Mapping[str, Any]) -> None:
+        request = await exchange.read(raw)
+        if turn.warm:
+            block = nothing(turn.writer(request, request.model, self._wiring.new_id, self._wiring.clock()))
+            if request.keep and turn.final is not None:
+                await self._memory.keep(self._caller, request, turn.past, turn.final)
+            exchange.skip()
+        else:
+            await exchange.send()
+            block = await exchange.first()
+        # Here is the only place for what is a header elsewhere.
+        first: Mapping[str, Any] = {**more, "headers": exchange.headers}
+        while block:
+            for message in messages(block, first):
+                await self._send_text(message)
+                first = more
+            block = b"" if turn.warm else await exchange.more()
+        if turn.final is not None:
+            self._memory.remember(request, turn.past, turn.final, len(raw))
+
+    async def _error(self, error: ApiError, more: Mapping[str, Any] | None = None) -> None:
+        await self._send_text(error_message(error, {**error_headers(error)}, more or {}))
+
+    async def _send_text(self, text: str) -> None:
+        await self._send({"type": "websocket.send", "text": text})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        try:
+            await self._raw_send(message)
+        except OSError:
+            # The server's way of saying that nobody is there any more.
+            raise ClientLeft from None
+
+
+def _read_event(text: str) -> Mapping[str, Any]:
+    try:
+        event = decode(text)
+    except CodecError:
+        raise BadRequest("We could not parse the JSON of your message.") from None
+    if not isinstance(event, dict):
+        raise BadRequest("A message must be a JSON object.")
+    if not isinstance(event.get("type"), str):
+        raise BadRequest("Missing required parameter: 'type'.", param="type", code="missing_required_parameter")
+    return event
+
+
+def routes(path: str, sockets: Sockets) -> list[WebSocketRoute]:
+    """The routes, with and without the version in front."""
+    return [WebSocketRoute(prefix + path, sockets) for prefix in ("/v1", "")]
