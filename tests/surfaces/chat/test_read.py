@@ -358,7 +358,7 @@ def test_usage_is_wanted_only_when_it_is_asked_for(options, wanted):
 def test_the_surface_reads_as_this_module_does():
     raw = body()
     assert ChatSurface().read(raw) == read_request(raw)
-    assert ChatSurface.name == "chat"
+    assert ChatSurface().name == "chat"
 
 
 @pytest.mark.parametrize("count", [2, MAX_CHOICES])

@@ -181,7 +181,6 @@ BODIES = [
     (tool(type="function", name="a b"), "tools[0].name", "invalid_value"),
     (tool(type="function", name="f" * 129), "tools[0].name", "string_above_max_length"),
     (tool(type="function", name="f", parameters=[]), "tools[0].parameters", "invalid_type"),
-    (tool(type="function", name="f", description=3), "tools[0].description", "invalid_type"),
     (tool(type="function", name="f", strict="x"), "tools[0].strict", "invalid_type"),
     (tool(type="custom", name="c", format="text"), "tools[0].format", "invalid_type"),
     (tool(type="custom", name="c", format={"type": "ebnf"}), "tools[0].format.type", "invalid_value"),
