@@ -70,6 +70,7 @@ def serve(host: str | None, port: int | None, offline: bool | None, config_file:
             app,
             listener,
             drain_seconds=settings.drain_seconds,
+            max_message_bytes=settings.max_body_bytes,
             prepare=app.state.prepare,
             beside=emulator,
             beside_listener=emulator_listener,

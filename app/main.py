@@ -16,12 +16,13 @@ import httpx
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import conversations, errors, generation, health, models
+from app.api import conversations, counting, errors, generation, health, models, socket
 from app.api import responses as stored_responses
 from app.api.caller import Gate
 from app.api.conversations import Keeping
 from app.api.follow import BackgroundReplies, Follower
 from app.api.reply import Replies
+from app.api.socket import Sockets
 from app.catalog.catalogue import CatalogueError, build
 from app.catalog.facts import bundled
 from app.cloudflare.catalogue import LiveCatalogue
@@ -46,6 +47,7 @@ from app.settings import Settings, SettingsError
 from app.store.opening import open_store
 from app.surfaces.chat.surface import ChatSurface
 from app.surfaces.completions.surface import CompletionsSurface
+from app.surfaces.responses.compact import CompactSurface
 from app.surfaces.responses.surface import ResponsesSurface
 from app.telemetry.log import ExchangeLog, log_format
 
@@ -88,7 +90,11 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         default_max_tokens=settings.default_max_tokens,
         strict=settings.strict,
     )
-    responses = ResponsesSurface(time.time, stores=settings.store, seals=True)
+    speaks = functools.partial(
+        ResponsesSurface, time.time, stores=settings.store, seals=True, reasoning_events=settings.reasoning_events
+    )
+    responses = speaks()
+    sockets = Sockets(wiring, speaks(continues=True), enabled=settings.websockets, max_bytes=settings.max_body_bytes)
     bells = Bells()
     workers = Workers(
         memory,
@@ -134,6 +140,10 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     app.router.routes.extend(generation.routes("/chat/completions", ChatSurface(), wiring, replies))
     app.router.routes.extend(generation.routes("/completions", CompletionsSurface(), wiring, replies))
     app.router.routes.extend(generation.routes("/responses", responses, wiring, replies))
+    app.router.routes.extend(socket.routes("/responses", sockets))
+    app.router.routes.extend(counting.routes("/responses", responses, wiring, replies))
+    compact = CompactSurface(stores=settings.store)
+    app.router.routes.extend(generation.routes("/responses/compact", compact, wiring, replies))
     if settings.store:
         keeping = Keeping(memory, new_id, time.time)
         app.include_router(stored_responses.router(keeping, follower, workers.stop))

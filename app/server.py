@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,6 +22,9 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle client connection is kept: longer than the pools of the common clients keep theirs."""
 
 BACKLOG = 2048
+
+DEFAULT_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message over a WebSocket, where nothing else is said."""
 
 
 class PortTakenError(Exception):
@@ -48,6 +52,7 @@ def run(
     listener: socket.socket,
     *,
     drain_seconds: float,
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     prepare: Callable[[], Awaitable[None]] | None = None,
     beside: ASGIApp | None = None,
     beside_listener: socket.socket | None = None,
@@ -58,11 +63,12 @@ def run(
         app: What to serve.
         listener: Where.
         drain_seconds: How long open requests may go on after the signal.
+        max_message_bytes: The largest message over a WebSocket; a larger one ends its connection.
         prepare: Opens what the application needs before it can serve; its errors end the start.
         beside: Another application of the same process, such as the emulator; it ends after ``app`` has.
         beside_listener: Where that one listens.
     """
-    server = _Server(_uvicorn_config(app, drain_seconds))
+    server = _Server(_uvicorn_config(app, drain_seconds, max_message_bytes))
 
     async def serve() -> None:
         # Before the server: what cannot be opened is said in one sentence, not in a trace of the start.
@@ -107,11 +113,38 @@ class _Companion(uvicorn.Server):
         yield
 
 
-def _uvicorn_config(app: ASGIApp, drain_seconds: float) -> uvicorn.Config:
+def websocket_protocol(**arguments: Any) -> asyncio.Protocol:  # noqa: ANN401 - the server's business
+    """Make the protocol of one WebSocket connection. At the server's end it lets the application finish."""
+    # Here and not above: few clients upgrade, and the others need not wait for it.
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415
+
+    class Protocol(WebSocketsSansIOProtocol):
+        async def send(self, message: Any) -> None:  # noqa: ANN401 - the server's type
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body":
+                # Refusing the upgrade is an answer too; without this each one is logged as a defect.
+                self.handshake_complete = True
+
+        def shutdown(self) -> None:
+            if self.handshake_complete and not self.close_sent:
+                self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012, "reason": ""})
+            else:
+                super().shutdown()
+
+    return Protocol(**arguments)
+
+
+def _uvicorn_config(
+    app: ASGIApp, drain_seconds: float, max_message_bytes: int = DEFAULT_MESSAGE_BYTES
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
-        ws="none",
+        # uvicorn takes anything that makes a protocol; this one loads the library with the first upgrade.
+        ws=websocket_protocol,  # type: ignore[arg-type]
+        ws_max_size=max_message_bytes,
+        # Most connections are on one machine; compressing every token costs more than it saves.
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from app.server import DEFAULT_MESSAGE_BYTES, websocket_protocol
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -19,7 +21,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def serving(app: object, *, grace: int = 1) -> Iterator[str]:
+def serving(app: object, *, grace: int = 1, max_message_bytes: int = DEFAULT_MESSAGE_BYTES) -> Iterator[str]:
     """Serve an ASGI application; yields its address, such as ``http://127.0.0.1:40123``."""
     listener = socket.create_server(("127.0.0.1", 0))
     # A listener made so has no protocol number, and asyncio then leaves Nagle's algorithm on: 40 ms for each answer.
@@ -27,7 +29,9 @@ def serving(app: object, *, grace: int = 1) -> Iterator[str]:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application
         http="httptools",
-        ws="none",
+        ws=websocket_protocol,  # type: ignore[arg-type]  # anything that makes a protocol
+        ws_max_size=max_message_bytes,
+        ws_per_message_deflate=False,
         lifespan="auto",
         log_config=None,
         access_log=False,

@@ -20,6 +20,7 @@ from app.surfaces.responses.connected import (
     CREATE,
     STEER,
     Turn,
+    added,
     error_message,
     messages,
     nothing,
@@ -141,6 +142,8 @@ class _Connection:
 
     async def _take(self, text: str) -> None:
         """Put a message into the queue, or say at once that there is no room for it."""
+        if STEER in text and await self._steer(text):
+            return
         if len(text) > self._max_bytes:
             await self._error(TooLarge(f"Maximum message size limit ({self._max_bytes} bytes) exceeded."))
         elif self._waiting.qsize() >= MAX_WAITING or self._waiting_bytes + len(text) > self._max_bytes:
@@ -148,6 +151,17 @@ class _Connection:
         else:
             self._waiting_bytes += len(text)
             self._waiting.put_nowait(text)
+
+    async def _steer(self, text: str) -> bool:
+        """Answer a steering event, which is about the response that is being made; false when it is another event."""
+        try:
+            event = _read_event(text)
+            if event["type"] != STEER:
+                return False
+            await self._send_text(steer_refused(event))
+        except ApiError as error:
+            await self._error(error)
+        return True
 
     async def _work(self, deadline: float) -> None:
         while True:
@@ -173,12 +187,9 @@ class _Connection:
             event = _read_event(text)
             if isinstance(event.get("stream_id"), str):
                 more["stream_id"] = event["stream_id"]
-            if event["type"] == STEER:
-                await self._send_text(steer_refused(event))
-                return
             if event["type"] != CREATE:
                 message = f"Unknown event type '{str(event['type'])[:64]}'. Supported is '{CREATE}'."
-                raise BadRequest(message, param="type", code="invalid_value")  # noqa: TRY301 - answered like the others
+                raise BadRequest(message, param="type", code="invalid_value")
             await self._create(text.encode("utf-8", "replace"), event, more)
         except ApiError as error:
             await self._error(error, more)
@@ -196,11 +207,11 @@ class _Connection:
         except (ClientLeft, asyncio.CancelledError):
             exchange.leave()
             raise
-        except Exception:
+        except Exception as defect:
             _log.exception("a defect of this proxy")
-            error = Internal()
-            exchange.fail(error)
-            raise error from None
+            internal = Internal()
+            exchange.fail(internal)
+            raise internal from defect
         finally:
             if not done:
                 self._memory.forget(str(event.get("previous_response_id")))
@@ -216,13 +227,16 @@ class _Connection:
         else:
             await exchange.send()
             block = await exchange.first()
-        # Here is the only place for what is a header elsewhere.
-        first: Mapping[str, Any] = {**more, "headers": exchange.headers}
-        while block:
-            for message in messages(block, first):
+        # What is a header elsewhere has its only place in the first event.
+        first, _, block = block.partition(b"\n\n")
+        for message in messages(first, added({**more, "headers": exchange.headers})):
+            await self._send_text(message)
+        tail = added(more)
+        while True:
+            for message in messages(block, tail):
                 await self._send_text(message)
-                first = more
-            block = b"" if turn.warm else await exchange.more()
+            if turn.warm or not (block := await exchange.more()):
+                break
         if turn.final is not None:
             self._memory.remember(request, turn.past, turn.final, len(raw))
 

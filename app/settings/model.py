@@ -128,6 +128,14 @@ class Settings(BaseSettings):
         default=True,
         description="Fetch images that a conversation names by a public address; otherwise only data URIs are taken.",
     )
+    websockets: bool = Field(
+        default=True,
+        description="Take WebSocket connections on `/v1/responses`; otherwise clients that try are told so with 426.",
+    )
+    reasoning_events: Annotated[Literal["openai", "open-responses"], BeforeValidator(_lower)] = Field(
+        "openai",
+        description="Names of the events that stream reasoning on Responses: `openai` or `open-responses`.",
+    )
     strict: bool = Field(
         default=False,
         description="Refuse a request with a field that would be dropped or changed, instead of a header.",

@@ -17,7 +17,7 @@ from app.core.request import GenerationRequest, Message
 from app.core.surface import NO_PAST, NewId, Past, SealText, Wants, Writer
 from app.core.usage import estimate_tokens
 from app.surfaces.responses import frames
-from app.surfaces.responses.read import read_request
+from app.surfaces.responses.read import ResponsesRequest, read_request
 from app.surfaces.responses.record import usage_body
 from app.surfaces.responses.stored import input_items, to_store
 from app.surfaces.responses.wants import COMPACTION, find_wants
@@ -46,7 +46,7 @@ _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
 @dataclass(frozen=True, slots=True)
-class CompactionRequest(GenerationRequest):
+class CompactionRequest(ResponsesRequest):
     """A request for a summary.
 
     Attributes:

@@ -99,18 +99,22 @@ def nothing(writer: ResponsesWriter) -> bytes:
     return writer.feed(Started()) + writer.feed(Finished("stop", Usage(0, 0)))
 
 
-def messages(block: bytes, more: Mapping[str, Any]) -> Iterator[str]:
+def added(values: Mapping[str, Any]) -> bytes:
+    """Write fields that are to be added to messages."""
+    return b"," + encode(values)[1:] if values else b""
+
+
+def messages(block: bytes, more: bytes) -> Iterator[str]:
     """Cut a block of a stream into messages.
 
     Args:
         block: Whole frames.
-        more: Fields that are added to each.
+        more: What is added to each, from ``added``.
     """
-    tail = b"," + encode(more)[1:] if more else b""
     for frame in block.removesuffix(DONE).split(b"\n\n"):
         data = frame.partition(_DATA)[2]
         if data:
-            yield (data[:-1] + tail if tail else data).decode()
+            yield (data[:-1] + more if more else data).decode()
 
 
 def error_message(error: ApiError, headers: Mapping[str, str], more: Mapping[str, Any]) -> str:
@@ -128,9 +132,10 @@ def steer_refused(event: Mapping[str, Any]) -> str:
         BadRequest: The event is malformed, so what could not be done cannot be told back.
     """
     previous = fields.need(fields.string(event, "previous_response_id"), "previous_response_id")
-    given = event.get("input")
+    given: str | Sequence[Mapping[str, Any]] | None = event.get("input")
     if not isinstance(given, str):
-        given = fields.need(fields.objects(event, "input"), "input")
+        items = fields.need(fields.objects(event, "input"), "input")
+        given = [{"type": "message", **item} for item in items]
     error = {
         "type": "invalid_request_error",
         "code": "steering_not_supported",

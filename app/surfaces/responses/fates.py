@@ -39,7 +39,7 @@ FATES: Final[Mapping[str, Fate]] = {
     "top_logprobs": Fate("dropped", "More than 0 is told in the header: no model on Workers AI gives them."),
     "store": Fate("mapped", "Answers are kept unless it is `false`; with no store, `true` is told in the header."),
     "service_tier": Fate("dropped", "Other tiers than `auto` and `default` are told in the header; there is one."),
-    "context_management": Fate("dropped", "Nothing is compacted."),
+    "context_management": Fate("dropped", "Nothing is compacted unasked; `POST /v1/responses/compact` does it."),
     "moderation": Fate("dropped", "Neither the request nor the answer is moderated."),
     "image": Fate("dropped", "Only text is generated."),
     # Relayed, they would get in the way of the translation.

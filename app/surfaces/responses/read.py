@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from app.core.request import GenerationRequest, ResponseFormat
@@ -13,7 +14,7 @@ from app.surfaces.fields import Path
 from app.surfaces.responses.choice import read_choice
 from app.surfaces.responses.fates import FATES
 from app.surfaces.responses.history import read_history
-from app.surfaces.responses.tools import read_tools
+from app.surfaces.responses.tools import NO_TOOLS, Toolbox, read_tools
 from app.surfaces.responses.unserved import check_stored
 from app.surfaces.structured import read_schema
 
@@ -34,6 +35,17 @@ _DROPPED: Final = frozenset(name for name, fate in FATES.items() if fate.kind ==
 """What is dropped whatever its value; the others have values that ask for nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class ResponsesRequest(GenerationRequest):
+    """A request with the way back from the model's tools to the client's.
+
+    Attributes:
+        toolbox: The tools of the whole conversation.
+    """
+
+    toolbox: Toolbox = NO_TOOLS
+
+
 def read_request(
     body: Mapping[str, Any],
     past: Past = NO_PAST,
@@ -41,7 +53,7 @@ def read_request(
     stores: bool = False,
     seals: bool = False,
     continues: bool = False,
-) -> GenerationRequest:
+) -> ResponsesRequest:
     """Check and translate a Responses request.
 
     Args:
@@ -56,7 +68,7 @@ def read_request(
     """
     model = fields.need(fields.string(body, "model", min_length=1), "model")
     check_stored(body, stores=stores, continues=continues)
-    toolbox = read_tools(body)
+    toolbox = read_tools(body, past.context)
     messages, left_out = read_history(body, toolbox, past)
     choice, tools = read_choice(body, toolbox)
     knobs = {
@@ -65,7 +77,7 @@ def read_request(
         "frequency_penalty": fields.number(body, "frequency_penalty", minimum=-2, maximum=2),
         "presence_penalty": fields.number(body, "presence_penalty", minimum=-2, maximum=2),
     }
-    return GenerationRequest(
+    return ResponsesRequest(
         model=model,
         messages=messages,
         stream=fields.boolean(body, "stream") or False,
@@ -81,6 +93,7 @@ def read_request(
         raw=body,
         keep=stores and fields.boolean(body, "store") is not False,
         dropped=(*_read_rest(body, stores=stores, seals=seals), *toolbox.dropped, *left_out),
+        toolbox=toolbox,
     )
 
 

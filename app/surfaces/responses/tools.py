@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from app.core.request import Tool
 from app.surfaces import fields
@@ -20,6 +20,9 @@ from app.surfaces.fields import Path
 
 MAX_NAME = 64
 """The longest name that every model's schema takes."""
+
+_BEFORE: Path = ("input",)
+"""Where tools that came earlier in the conversation stand, for errors."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -74,6 +77,9 @@ class Toolbox:
         return name if not namespace else self.find(name, namespace) or flat_name(name, namespace)
 
 
+NO_TOOLS: Final = Toolbox((), {})
+
+
 def flat_name(name: str, namespace: str | None) -> str:
     """Join a name and its namespace into one that every model takes."""
     if not namespace:
@@ -90,8 +96,12 @@ def _marked_name(name: str, namespace: str) -> str:
     return f"{joined[: MAX_NAME - 9]}_{mark}"
 
 
-def read_tools(body: Mapping[str, Any]) -> Toolbox:
-    """Read ``tools``, and the tools that come as items of ``input``.
+def read_tools(body: Mapping[str, Any], context: Sequence[Mapping[str, Any]] = ()) -> Toolbox:
+    """Read ``tools``, and the tools that come as items of ``input`` or came so before.
+
+    Args:
+        body: The request.
+        context: The items that came before.
 
     Raises:
         BadRequest: A tool is malformed.
@@ -99,10 +109,12 @@ def read_tools(body: Mapping[str, Any]) -> Toolbox:
     tools: dict[str, Tool] = {}
     origins: dict[str, Origin] = {}
     dropped: list[str] = []
-    for tool, path in _every_tool(body):
+    for tool, path in _every_tool(body, context):
         kind = fields.need(fields.string(tool, "type", path), "type", path)
         if kind not in {"function", "custom", "namespace"}:
-            dropped.append(fields.text_of(path))
+            # What was left out before was told before.
+            if path != _BEFORE:
+                dropped.append(fields.text_of(path))
             continue
         for origin, tool_read in _read_one(tool, kind, path, dropped):
             read = tool_read
@@ -114,7 +126,13 @@ def read_tools(body: Mapping[str, Any]) -> Toolbox:
     return Toolbox(tuple(tools.values()), origins, tuple(dropped))
 
 
-def _every_tool(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Path]]:
+def _every_tool(
+    body: Mapping[str, Any], context: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], Path]]:
+    for item in context:
+        if item.get("type") == "additional_tools":
+            for tool in fields.objects(item, "tools", _BEFORE) or ():
+                yield tool, _BEFORE
     for index, tool in enumerate(fields.objects(body, "tools") or ()):
         yield tool, ("tools", index)
     items = body.get("input")
@@ -170,10 +188,11 @@ def echo_tools(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _echo(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if tool["type"] != "function":
         return tool
+    description = tool.get("description")
     return {
         "type": "function",
         "name": tool["name"],
-        "description": tool.get("description"),
+        "description": description if isinstance(description, str) else None,
         "parameters": tool.get("parameters"),
         # Nothing is enforced unless it was asked for.
         "strict": tool.get("strict") is True,

@@ -14,7 +14,8 @@ from app.core.usage import Usage
 from app.surfaces.responses import record
 from app.surfaces.responses.frames import WORDS, Numbered, Words, delta_prefix, place
 from app.surfaces.responses.items import Item, ItemKind, Status, new_item, summary_part
-from app.surfaces.responses.tools import read_tools
+from app.surfaces.responses.read import ResponsesRequest
+from app.surfaces.responses.tools import Toolbox, read_tools
 from app.wire.codec import decode, encode
 from app.wire.sse import DONE
 
@@ -75,7 +76,7 @@ class ResponsesWriter:
         self._words = words
         self._seal = seal if record.wants_sealed(request) else None
         self._new_id = new_id
-        self._toolbox = read_tools(request.raw)
+        self._toolbox = _toolbox(request)
         self._summarise = record.wants_summary(request)
         self._created = int(now)
         self._clock = clock
@@ -204,7 +205,7 @@ def body(
 ) -> dict[str, Any]:
     """Write a finished generation as one Response object."""
     seal = seal if record.wants_sealed(request) else None
-    toolbox = read_tools(request.raw)
+    toolbox = _toolbox(request)
     summarise = record.wants_summary(request)
     created = int(now)
     response = record.begun(request, new_id("resp_"), model, created)
@@ -238,3 +239,7 @@ def failure(begun: Mapping[str, Any], error: ApiError, last_number: int | None) 
         frames.number = last_number + 1
     final = record.failed(begun, [], error, None)
     return final, written + frames.error(error) + frames.frame("response.failed", response=final)
+
+
+def _toolbox(request: GenerationRequest) -> Toolbox:
+    return request.toolbox if isinstance(request, ResponsesRequest) else read_tools(request.raw)

@@ -7,6 +7,10 @@ CONTENT = {
     "refusal": ("response.refusal.delta", "response.refusal.done", "refusal"),
     "reasoning_text": ("response.reasoning_text.delta", "response.reasoning_text.done", "text"),
 }
+OPEN_RESPONSES = {
+    **CONTENT,
+    "reasoning_text": ("response.reasoning.delta", "response.reasoning.done", "text"),
+}
 CALLS = {
     "function_call": (
         "response.function_call_arguments.delta",
@@ -53,7 +57,8 @@ def no_null_status(value):
 class Seen:
     """One item, as its events tell it."""
 
-    def __init__(self, item):
+    def __init__(self, item, names=CONTENT):
+        self.names = names
         assert item["status"] == "in_progress"
         self.added = item
         self.part = None
@@ -81,7 +86,7 @@ class Seen:
             assert self.part is None
             assert event["content_index"] == 0
             self.part = event["part"]
-            self.delta_name, self.done_name, self.field = CONTENT[self.part["type"]]
+            self.delta_name, self.done_name, self.field = self.names[self.part["type"]]
             assert self.part[self.field] == ""
             assert (self.part["type"] == "reasoning_text") == (self.added["type"] == "reasoning")
         elif kind.startswith("response.reasoning_summary"):
@@ -139,7 +144,7 @@ class Seen:
         self.item_done = item
 
 
-def check(stream):
+def check(stream, names=CONTENT):
     """Walk a whole stream; return the final Response object and the events."""
     events = parse(stream)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -159,7 +164,7 @@ def check(stream):
             errors += 1
         elif event["type"] == "response.output_item.added":
             assert event["output_index"] == len(items)
-            items.append(Seen(event["item"]))
+            items.append(Seen(event["item"], names))
         elif event["type"] == "response.output_item.done":
             items[event["output_index"]].done(event["item"])
         else:

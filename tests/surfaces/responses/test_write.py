@@ -13,9 +13,10 @@ from app.core.grammar import Grammar
 from app.core.usage import Usage
 from app.surfaces.responses.surface import ResponsesSurface
 from tests.surfaces.responses.event_streams import event_streams
-from tests.surfaces.responses.stream_rules import check, parse
+from tests.surfaces.responses.stream_rules import OPEN_RESPONSES, check, parse
 
 SURFACE = ResponsesSurface(clock=lambda: 1_700_000_007.5)
+OPEN_SURFACE = ResponsesSurface(clock=lambda: 1_700_000_007.5, reasoning_events="open-responses")
 NOW = 1_700_000_000.9
 
 PLAIN = {"model": "m", "input": "hi", "stream": True}
@@ -66,8 +67,8 @@ def ids():
     return lambda prefix: f"{prefix}{next(count)}"
 
 
-def write(events, body=PLAIN):
-    writer = SURFACE.writer(SURFACE.read(body), "m", ids(), NOW)
+def write(events, body=PLAIN, surface=SURFACE):
+    writer = surface.writer(surface.read(body), "m", ids(), NOW)
     return b"".join(map(writer.feed, events))
 
 
@@ -114,6 +115,15 @@ def test_an_unstreamed_body_is_what_the_stream_ends_with(events, body):
         events = [Delta(e.part, "x") if isinstance(e, Delta) else e for e in events]
     final, _ = check(write(events, body))
     assert without_ids(fold(events, body)) == without_ids(final)
+
+
+@given(events=event_streams(), body=st.sampled_from([PLAIN, RICH]))
+@settings(max_examples=100, deadline=None)
+def test_the_other_names_of_reasoning_change_nothing_else(events, body):
+    stream = write(events, body, OPEN_SURFACE)
+    check(stream, OPEN_RESPONSES)
+    renamed = stream.replace(b"response.reasoning.", b"response.reasoning_text.")
+    assert renamed == write(events, body)
 
 
 @given(events=event_streams(), body=st.sampled_from([PLAIN, RICH]))
