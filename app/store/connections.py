@@ -6,6 +6,9 @@ own and never wait for the writer (WAL). PostgreSQL has one pool for both.
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,12 +18,14 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from app.store.contract import StoreError
 from app.store.failures import Health
 
 _WAIT_SECONDS = 10
 _BUSY_MILLISECONDS = 5_000
+_SWITCH_PAUSE_SECONDS = 0.02
 _READERS = 3
 _POSTGRES_CONNECTIONS = 10
 
@@ -146,10 +151,29 @@ def _open_writer(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the d
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _use_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:  # noqa: ANN401 - the driver's own type
+    """Switch the file to WAL, once in its life.
+
+    SQLite does not wait for this as it does for everything else: of several processes that start on a new file, all but
+    one are told at once that it is locked.
+    """
+    deadline = time.monotonic() + _BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            # The library runs this beside its event loop; others on the loop may be what is waited for.
+            await_only(asyncio.sleep(_SWITCH_PAUSE_SECONDS))
+        else:
+            return
 
 
 def _open_reader(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own type
