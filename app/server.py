@@ -171,5 +171,6 @@ def configure_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # The server tells every start and stop in six lines; the command line says it in one.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Both tell of every start in many lines; the command line says it in one.
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
