@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import error_body, error_headers
-from app.api.reply import ClientLeft, Replies, send_json
+from app.api.reply import ClientLeft, Replies, send_error, send_json
 from app.core.errors import ApiError
 from app.core.surface import Surface
 from app.exchange import Exchange, Wiring
@@ -34,7 +33,7 @@ class _Counting:
             await send_json(200, body, {**ESTIMATED, **exchange.headers}, send)
         except ApiError as error:
             exchange.fail(error)
-            await send_json(error.status, error_body(error), {**error_headers(error), **exchange.headers}, send)
+            await send_error(error, exchange.headers, send)
         except ClientLeft:
             exchange.leave()
         finally:

@@ -142,7 +142,7 @@ class Replies:
                 raw = await self.read(scope, receive)
             except ApiError as error:
                 exchange.fail(error)
-                await _send_error(error, {}, send)
+                await send_error(error, {}, send)
                 return
             except ClientLeft:
                 exchange.leave()
@@ -172,7 +172,7 @@ class Replies:
                 body = encode(await exchange.whole())
         except ApiError as error:
             exchange.fail(error)
-            await _send_error(error, exchange.headers, send)
+            await send_error(error, exchange.headers, send)
             return
         except Exception:
             exchange.fail(Internal())
@@ -208,7 +208,8 @@ class Replies:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _send_error(error: ApiError, headers: Mapping[str, str], send: Send) -> None:
+async def send_error(error: ApiError, headers: Mapping[str, str], send: Send) -> None:
+    """Send a failure, with the headers by which the SDKs decide whether to try again."""
     await send_json(error.status, error_body(error), {**error_headers(error), **headers}, send)
 
 
