@@ -1,134 +1,159 @@
-"""Where every object is made and joined."""
+"""Where every object is joined: the routes, and what goes on beside them. What they need is made in ``app.parts``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
-import hashlib
-import importlib.util
 import os
-import sys
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app import __version__
-from app.api import conversations, counting, errors, generation, health, models, socket
+from app.api import batches, conversations, counting, errors, files, generation, health, images, metrics, models, socket
 from app.api import responses as stored_responses
+from app.api.admin import keys as admin_keys
+from app.api.admin import usage as admin_usage
+from app.api.admin.keys import KeyKeeping
+from app.api.batches import BatchRoutes
 from app.api.caller import Gate
 from app.api.conversations import Keeping
+from app.api.drain import Drain
+from app.api.files import Filing
 from app.api.follow import BackgroundReplies, Follower
+from app.api.ids import new_id
 from app.api.reply import Replies
+from app.api.running import Running
+from app.api.running import routes as run_routes
 from app.api.socket import Sockets
-from app.catalog.catalogue import CatalogueError, build
-from app.catalog.facts import bundled
-from app.cloudflare.catalogue import LiveCatalogue
-from app.cloudflare.client import CloudflareClient, Timeouts
-from app.cloudflare.transport import AiohttpTransport
-from app.dialects.chat import ChatDialect
-from app.dialects.native import NativeDialect
-from app.exchange import Wiring
+from app.api.tracing import server_spans
+from app.core.surface import Surface
+from app.dialects.drawing import MOST_SEEDS, DrawingDialect
+from app.dialects.embeddings import EmbeddingsDialect
+from app.dialects.hearing import HearingDialect
+from app.dialects.moderation import ModerationDialect
+from app.dialects.ranking import RankingDialect
+from app.dialects.speaking import SpeakingDialect
+from app.exchange import Wiring, asking_lines
 from app.exchange.background import Bells, Workers
-from app.exchange.memory import Memory
+from app.exchange.batch_lines import Batching
+from app.exchange.batch_packs import PackWorkers
+from app.exchange.batches import BatchWork
+from app.exchange.file_purging import keep_files_purged
 from app.exchange.piece import BackgroundExchange
-from app.exchange.purging import keep_purged
-from app.fetch.images import ImageFetcher
-from app.keys.seal import Seal
-from app.keys.static import StaticKeys
-from app.limits.admission import Limits, NoLimits
-from app.limits.first_use import MadeOnFirstUse
-from app.limits.memory import MemoryLimits
-from app.limits.redis import RedisLimits
-from app.limits.spec import LimitSpec
-from app.settings import Settings, SettingsError
-from app.store.opening import open_store
+from app.exchange.run import Service
+from app.files.temporary import TemporaryPictures
+from app.parts import Parts, make_parts, open_blobs, secret_of, store_of
+from app.settings import Settings
+from app.store.accounts import KeyRecords
+from app.surfaces.audio.surface import SpeechSurface, TranscriptionsSurface, TranslationsSurface
 from app.surfaces.chat.surface import ChatSurface
 from app.surfaces.completions.surface import CompletionsSurface
+from app.surfaces.embeddings.surface import EmbeddingsSurface
+from app.surfaces.images.surface import edits, generations, variations
+from app.surfaces.moderations.surface import ModerationsSurface
+from app.surfaces.rerank.surface import RerankSurface
 from app.surfaces.responses.compact import CompactSurface
 from app.surfaces.responses.surface import ResponsesSurface
-from app.telemetry.log import ExchangeLog, log_format
-
-DAY = 86_400
+from app.telemetry.metrics import Metrics
 
 
-def new_id(prefix: str) -> str:
-    """Make an id that nobody can guess: the prefix and 128 random bits."""
-    return prefix + os.urandom(16).hex()
+class _Cabinet(NamedTuple):
+    """Files and batches.
+
+    Attributes:
+        filing: The files.
+        work: Does the batches.
+    """
+
+    filing: Filing
+    work: BatchWork
+
+    def open(self, settings: Settings) -> None:
+        """Open the place of the files' bytes. Nothing happens when it is open."""
+        self.filing.blobs = self.filing.blobs or open_blobs(settings)
+
+    def jobs(self) -> list[Coroutine[None, None, None]]:
+        """What goes on beside the requests, for ever."""
+        return [keep_files_purged(self.filing.store, self.filing.place, time.time), *self.work.jobs()]
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Serve them."""
+        app.include_router(files.router(self.filing))
+        app.include_router(batches.router(BatchRoutes(self.filing, self.work.wake, self.work.stop)))
 
 
-def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None, counted_in: Path | None = None
+) -> FastAPI:
     """Make the proxy.
 
     Args:
         settings: How it is to be.
         transport: What carries the bytes to the upstream; by default the real thing.
+        counted_in: Where the processes that serve one port count together; ``None`` for a process alone.
 
     Raises:
-        SettingsError: An alias or a dialect is set to something that cannot be.
+        SettingsError: An alias, a model, a dialect or the file of keys is set to something that cannot be.
     """
-    token = settings.cloudflare_api_token.get_secret_value() if settings.cloudflare_api_token else ""
-    client = _client(settings, transport, token)
-    catalogue = _catalogue(settings, client)
-    log = ExchangeLog(sys.stdout, log_format(settings.log_format, sys.stdout), time.time)
-    memory = _memory(settings, token)
-    limits = _limits(settings)
-    wiring = Wiring(
-        upstream=client,
-        catalogue=catalogue.current,
-        dialects={"chat": ChatDialect(), "native": NativeDialect()},
-        limits=limits,
-        memory=memory,
-        images=ImageFetcher(enabled=settings.fetch_images),
-        report=log.report,
-        new_id=new_id,
-        clock=time.time,
-        timer=time.perf_counter,
-        affinity_secret=hashlib.sha256(f"affinity {token}".encode()).digest(),
-        default_max_tokens=settings.default_max_tokens,
-        strict=settings.strict,
-    )
+    parts = make_parts(settings, transport, counted_in)
+    wiring, memory = parts.wiring, parts.memory
     speaks = functools.partial(
         ResponsesSurface, time.time, stores=settings.store, seals=True, reasoning_events=settings.reasoning_events
     )
     responses = speaks()
-    sockets = Sockets(wiring, speaks(continues=True), enabled=settings.websockets, max_bytes=settings.max_body_bytes)
+    drain = Drain()
+    sockets = Sockets(
+        wiring,
+        speaks(continues=True),
+        enabled=settings.websockets,
+        max_bytes=settings.max_body_bytes,
+        drain=drain,
+    )
     bells = Bells()
     workers = Workers(
         memory,
-        lambda claim: BackgroundExchange(wiring, responses, claim),
+        lambda claim: BackgroundExchange(wiring, responses, claim, parts.keys.by_id),
         bells,
         name=new_id("worker-"),
         clock=time.time,
         places=settings.background_places,
     )
-    follower = Follower(memory, bells, settings.keep_alive_interval)
+    drain.tell(workers.rest)
+    follower = Follower(memory, bells, settings.keep_alive_interval, drain)
     replies = Replies(
         max_body_bytes=settings.max_body_bytes,
         keep_alive_seconds=settings.keep_alive_interval,
+        drain=drain,
         background=BackgroundReplies(responses, follower, workers.wake),
     )
+    cabinet = _cabinet(settings, parts, responses, drain)
     ready = False
 
     async def prepare() -> None:
-        if settings.store and memory.store is None:
-            memory.store = await open_store(_database_url(settings))
+        if settings.store:
+            await parts.open_store(settings.store_url)
+            cabinet.open(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal ready
         await prepare()
-        jobs = [catalogue.keep_fresh(settings.catalogue_refresh_seconds)] if settings.catalogue_refresh_seconds else []
-        closing = [client.aclose, *([limits.aclose] if isinstance(limits, MadeOnFirstUse) else [])]
-        if memory.store is not None:
-            jobs += [workers.run(), keep_purged(memory.store, time.time)]
-            closing.append(memory.store.close)
-        async with _at_the_end(closing), _beside(jobs):
+        if parts.exporting is not None:
+            parts.exporting.start()
+        jobs = [*parts.jobs(settings), *([workers.run(), *cabinet.jobs()] if settings.store else [])]
+        async with _at_the_end(parts.closing()), _beside(jobs):
             ready = True
             yield
             ready = False
+            await asyncio.gather(workers.finish(drain.seconds_left()), cabinet.work.finish(drain.seconds_left()))
 
     app = FastAPI(
         title="flarelay",
@@ -136,25 +161,109 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=server_spans(parts.exporting.provider if parts.exporting is not None else None),
     )
-    app.router.routes.extend(generation.routes("/chat/completions", ChatSurface(), wiring, replies))
-    app.router.routes.extend(generation.routes("/completions", CompletionsSurface(), wiring, replies))
-    app.router.routes.extend(generation.routes("/responses", responses, wiring, replies))
+    generating: dict[str, Surface] = {
+        "/chat/completions": ChatSurface(),
+        "/completions": CompletionsSurface(),
+        "/responses": responses,
+        "/responses/compact": CompactSurface(stores=settings.store),
+    }
+    for path, surface in generating.items():
+        app.router.routes.extend(generation.routes(path, surface, wiring, replies))
     app.router.routes.extend(socket.routes("/responses", sockets))
     app.router.routes.extend(counting.routes("/responses", responses, wiring, replies))
-    compact = CompactSurface(stores=settings.store)
-    app.router.routes.extend(generation.routes("/responses/compact", compact, wiring, replies))
+    app.router.routes.extend(_run_routes(settings, wiring, Running(replies, drain)))
     if settings.store:
-        keeping = Keeping(memory, new_id, time.time)
+        keeping = Keeping(memory, new_id, time.time, settings.max_body_bytes)
         app.include_router(stored_responses.router(keeping, follower, workers.stop))
         app.include_router(conversations.router(keeping))
-    app.include_router(models.router(catalogue.current))
-    app.include_router(health.router(lambda: ready, __version__))
+        cabinet.add_routes(app)
+    if settings.admin_key is not None:
+        _add_administration(app, settings, parts)
+    if parts.metrics is not None:
+        _show_metrics(app, parts.metrics, parts, workers)
+    app.include_router(models.router(parts.catalogue.current))
+    app.include_router(health.router(lambda: ready and not drain.begun, __version__))
     errors.install(app)
-    keys = StaticKeys(key.get_secret_value() for key in settings.api_keys)
     app.state.prepare = prepare
-    app.add_middleware(Gate, keys=keys, new_id=new_id, timer=time.perf_counter)
+    app.state.drain = drain
+    app.add_middleware(
+        Gate,
+        keys=parts.keys,
+        new_id=new_id,
+        timer=time.perf_counter,
+        admin_key=secret_of(settings.admin_key),
+        metrics=parts.metrics,
+        metrics_key=secret_of(settings.metrics_key),
+        metrics_public=settings.metrics_public,
+    )
     return app
+
+
+def _run_routes(settings: Settings, wiring: Wiring, running: Running) -> list[Route]:
+    """The routes of what is served of models that answer in one piece."""
+    services: dict[str, Service[Any, Any]] = {
+        "/embeddings": Service(EmbeddingsSurface(), EmbeddingsDialect()),
+        "/moderations": Service(ModerationsSurface(), ModerationDialect()),
+        "/rerank": Service(RerankSurface(), RankingDialect()),
+    }
+    routes = [route for path, service in services.items() for route in run_routes(path, service, wiring, running)]
+    return [*routes, *_media_routes(settings, wiring, running)]
+
+
+def _media_routes(settings: Settings, wiring: Wiring, running: Running) -> list[Route]:
+    """The routes of sound and pictures."""
+    most = settings.max_upload_bytes
+    hearing, drawing = HearingDialect(), DrawingDialect(lambda: random.randrange(MOST_SEEDS))  # noqa: S311 - no secret
+    sounds: dict[str, Service[Any, Any]] = {
+        "/audio/transcriptions": Service(TranscriptionsSurface(), hearing),
+        "/audio/translations": Service(TranslationsSurface(), hearing),
+        "/audio/speech": Service(SpeechSurface(), SpeakingDialect()),
+    }
+    pictures: dict[str, Service[Any, Any]] = {
+        "/images/generations": Service(generations(), drawing),
+        "/images/edits": Service(edits(), drawing),
+        "/images/variations": Service(variations(), drawing),
+    }
+    kept = TemporaryPictures(settings.data_dir.absolute() / "pictures", new_id, time.time)
+    base = settings.public_url.rstrip("/") if settings.public_url else None
+    return [
+        *(
+            route
+            for path, service in sounds.items()
+            for route in run_routes(path, service, wiring, running, max_upload_bytes=most)
+        ),
+        *images.routes(pictures, wiring, running, kept, public_url=base, max_upload_bytes=most),
+    ]
+
+
+def _show_metrics(app: FastAPI, measured: Metrics, parts: Parts, workers: Workers) -> None:
+    measured.watch(metrics.limiting(parts.buckets, parts.guards))
+    measured.watch(metrics.standing(lambda: parts.catalogue.refreshed_at, lambda: workers.running))
+    app.include_router(metrics.router(measured, lambda: parts.memory.store))
+
+
+def _add_administration(app: FastAPI, settings: Settings, parts: Parts) -> None:
+    keys, guards = parts.keys, parts.guards
+
+    def records() -> KeyRecords | None:
+        store = store_of(settings, parts.memory)
+        return None if store is None else store.keys
+
+    keeping = KeyKeeping(records, keys.fixed, keys.refresh, os.urandom, time.time)
+    app.include_router(admin_keys.router(keeping))
+
+    def limiter() -> Mapping[str, Any]:
+        return parts.buckets.stats._asdict()
+
+    def account_guard() -> Mapping[str, Any]:
+        stats = [guard.stats._asdict() for guard in guards]
+        return {name: sum(each[name] for each in stats) for name in stats[0]} if stats else {}
+
+    stats = {"limiter": limiter, "account_guard": account_guard}
+    allocation = settings.account_allocation
+    app.include_router(admin_usage.router(parts.accounting, parts.catalogue.current, time.time, allocation, stats))
 
 
 @contextlib.asynccontextmanager
@@ -173,60 +282,40 @@ async def _beside(jobs: Sequence[Coroutine[None, None, None]]) -> AsyncIterator[
 async def _at_the_end(closing: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
     """Close what is open when the body is done, one thing after the other."""
     async with contextlib.AsyncExitStack() as stack:
-        for close in closing:
+        for close in reversed(closing):
             stack.push_async_callback(close)
         yield
 
 
-def _client(settings: Settings, transport: httpx.AsyncBaseTransport | None, token: str) -> CloudflareClient:
-    return CloudflareClient(
-        transport or AiohttpTransport(max_connections=settings.max_connections),
-        base_url=settings.upstream_url,
-        account_id=settings.cloudflare_account_id or "",
-        token=token,
-        timeouts=Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout),
-        user_agent=f"flarelay/{__version__}",
-        clock=time.time,
+def _cabinet(settings: Settings, parts: Parts, responses: ResponsesSurface, drain: Drain) -> _Cabinet:
+    wiring, guards = parts.wiring, parts.guards
+    filing = Filing(parts.memory, new_id, time.time, settings.max_file_bytes)
+    asks: dict[str, asking_lines.Generating | asking_lines.Running] = {
+        "/v1/chat/completions": asking_lines.Generating(wiring, ChatSurface()),
+        "/v1/completions": asking_lines.Generating(wiring, CompletionsSurface()),
+        "/v1/responses": asking_lines.Generating(wiring, responses),
+        "/v1/embeddings": asking_lines.Running(wiring, Service(EmbeddingsSurface(), EmbeddingsDialect())),
+    }
+    batching = Batching(
+        parts.memory,
+        lambda: filing.place,
+        parts.catalogue.current,
+        parts.keys.by_id,
+        asks,
+        new_id,
+        time.time,
+        new_id("worker-"),
     )
-
-
-def _limits(settings: Settings) -> Limits | MadeOnFirstUse:
-    spec = LimitSpec(
-        settings.requests_per_minute,
-        settings.requests_per_day,
-        settings.tokens_per_minute,
-        settings.tokens_per_day,
-        settings.concurrency,
+    # Completions have a small limit of tokens unless one is set, which the queue does not keep.
+    packables = {endpoint: ask for endpoint, ask in asks.items() if endpoint != "/v1/completions"}
+    packs = PackWorkers(batching, packables, wiring.upstream.accounts) if settings.batch_queue else None
+    work = BatchWork(
+        batching,
+        packs,
+        places=settings.batch_places,
+        busy=lambda: any(guard.stats.waiting for guard in guards),
+        max_lines=settings.max_batch_lines,
+        max_line_bytes=settings.max_body_bytes,
     )
-    if spec == LimitSpec():
-        return NoLimits()
-    if settings.redis_url is None:
-        return MemoryLimits(lambda _: spec)
-    if importlib.util.find_spec("redis") is None:
-        raise SettingsError(
-            "FLARELAY_REDIS_URL is set, and the package redis is not installed: pip install flarelay[redis]"
-        )
-    url = settings.redis_url.get_secret_value()
-    return MadeOnFirstUse(lambda: RedisLimits(url, lambda _: spec, when_away=settings.when_redis_is_away))
-
-
-def _memory(settings: Settings, token: str) -> Memory:
-    secret = settings.seal_key.get_secret_value() if settings.seal_key else f"seal {token}"
-    seconds = settings.store_days * DAY if settings.store_days else None
-    return Memory(None, functools.cache(lambda: Seal(secret.encode(), os.urandom)), new_id, time.time, seconds)
-
-
-def _catalogue(settings: Settings, client: CloudflareClient) -> LiveCatalogue:
-    facts = bundled()
-    try:
-        return LiveCatalogue(
-            client, lambda rows: build(facts, rows, aliases=settings.aliases, dialect_overrides=settings.dialects)
-        )
-    except CatalogueError as error:
-        raise SettingsError(str(error)) from error
-
-
-def _database_url(settings: Settings) -> str:
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    return f"sqlite:///{settings.data_dir.absolute() / 'flarelay.sqlite3'}"
+    drain.tell(work.rest)
+    return _Cabinet(filing, work)

@@ -5,6 +5,9 @@ There is one of each for the whole run, clients included: making one reads every
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import tempfile
 
 import httpx
@@ -26,6 +29,14 @@ def emulator():
         yield address
 
 
+@functools.cache
+def data_dirs():
+    """Where the proxies of a run have their data; removed at its end."""
+    folder = tempfile.mkdtemp(prefix="flarelay-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def settings_for(emulator_address, **more):
     return load(
         {
@@ -33,7 +44,8 @@ def settings_for(emulator_address, **more):
             "cloudflare_api_token": TOKEN,
             "upstream_url": f"{emulator_address}/client/v4",
             "log_format": "json",
-            "data_dir": tempfile.mkdtemp(prefix="flarelay-test-"),
+            "retries": 0,
+            "data_dir": tempfile.mkdtemp(dir=data_dirs()),
             **more,
         },
         {},
@@ -43,7 +55,8 @@ def settings_for(emulator_address, **more):
 @pytest.fixture(scope="session")
 def proxy(emulator):
     aliases = {"gpt-4o": "@cf/openai/gpt-oss-120b"}
-    with serving(create_app(settings_for(emulator, aliases=aliases))) as address:
+    # What one test makes fail, the next one asks for again.
+    with serving(create_app(settings_for(emulator, aliases=aliases, remember_failures=False))) as address:
         yield address
 
 

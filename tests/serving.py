@@ -51,9 +51,9 @@ def serving(app: object, *, grace: int = 1, max_message_bytes: int = DEFAULT_MES
         assert not thread.is_alive(), "the server did not stop"
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 10.0, every: float = 0.005) -> None:
     """Wait for something that another thread or process will bring about; fail when it does not come in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+        time.sleep(every)

@@ -3,19 +3,41 @@
 import re
 from pathlib import Path
 
+from app.api.listing import served_table, unserved_table
 from app.settings import settings_table
+from app.settings.table import settings_example
+from app.surfaces.audio.surface import SpeechSurface, TranscriptionsSurface
 from app.surfaces.chat.surface import ChatSurface
 from app.surfaces.completions.surface import CompletionsSurface
+from app.surfaces.embeddings.surface import EmbeddingsSurface
 from app.surfaces.fates import fates_table
+from app.surfaces.images.surface import edits
+from app.surfaces.moderations.hazards import hazards_table
+from app.surfaces.moderations.surface import ModerationsSurface
+from app.surfaces.rerank.surface import RerankSurface
 from app.surfaces.responses.surface import ResponsesSurface
+from app.telemetry.families import metrics_table
+from app.telemetry.line import line_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+EXAMPLE = README.parent / "deploy/env.example"
 
 GENERATED = {
     "settings": settings_table,
+    "metrics": metrics_table,
+    "log-fields": line_table,
     "chat-fields": lambda: fates_table(ChatSurface()),
     "responses-fields": lambda: fates_table(ResponsesSurface()),
     "completions-fields": lambda: fates_table(CompletionsSurface()),
+    "embeddings-fields": lambda: fates_table(EmbeddingsSurface()),
+    "moderations-fields": lambda: fates_table(ModerationsSurface()),
+    "rerank-fields": lambda: fates_table(RerankSurface()),
+    "transcriptions-fields": lambda: fates_table(TranscriptionsSurface()),
+    "speech-fields": lambda: fates_table(SpeechSurface()),
+    "images-fields": lambda: fates_table(edits()),
+    "hazards": hazards_table,
+    "routes": served_table,
+    "unserved": unserved_table,
 }
 
 
@@ -32,6 +54,10 @@ def with_generated(text):
 def test_generated_parts_are_current():
     text = README.read_text("utf-8")
     assert with_generated(text) == text, "run: python -m tests.test_docs"
+
+
+def test_the_example_environment_is_current():
+    assert EXAMPLE.read_text("utf-8") == settings_example(), "run: python -m tests.test_docs"
 
 
 def test_every_decision_of_a_dependency_is_written():
@@ -54,3 +80,4 @@ def test_locks_name_no_index():
 
 if __name__ == "__main__":
     README.write_text(with_generated(README.read_text("utf-8")), "utf-8")
+    EXAMPLE.write_text(settings_example(), "utf-8")

@@ -424,3 +424,14 @@ def test_any_text_is_taken_or_refused_in_one_line(variables):
         assert found.splitlines() == [found]
     else:
         assert found.host
+
+
+def test_several_workers_count_together_or_not_at_all():
+    with pytest.raises(SettingsError, match="FLARELAY_REDIS_URL"):
+        settings(FLARELAY_WORKERS="2")
+    with pytest.raises(SettingsError, match="FLARELAY_WORKERS is 2"):
+        settings(
+            FLARELAY_WORKERS="2", FLARELAY_STORE="false", FLARELAY_REQUESTS_PER_MINUTE="5", FLARELAY_OFFLINE="true"
+        )
+    assert settings(FLARELAY_WORKERS="2", FLARELAY_REDIS_URL="redis://localhost").workers == 2
+    assert settings(FLARELAY_WORKERS="2", FLARELAY_STORE="false", FLARELAY_OFFLINE="true").workers == 2

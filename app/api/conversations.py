@@ -8,13 +8,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from app.api.bodies import read_object
+from app.api.caller import caller_id
 from app.api.paging import page_body, read_cut
-from app.core.errors import BadRequest, NotFound
+from app.core.errors import NotFound
 from app.core.surface import NewId
 from app.exchange.memory import Memory
 from app.store.contract import Conversation, Store, StoreUnavailable
 from app.surfaces.responses.stored import read_items, read_metadata
-from app.wire.codec import CodecError, decode, encode
+from app.wire.codec import encode
 
 MAX_ITEMS = 20
 """How many items one call may bring."""
@@ -28,11 +30,13 @@ class Keeping:
         memory: Where they are.
         new_id: Makes ids.
         clock: Unix seconds.
+        max_body_bytes: The largest request body that is read.
     """
 
     memory: Memory
     new_id: NewId
     clock: Callable[[], float]
+    max_body_bytes: int
 
     @property
     def store(self) -> Store:
@@ -52,33 +56,33 @@ def router(keeping: Keeping) -> APIRouter:
     routes = APIRouter()
 
     async def create(request: Request) -> Response:
-        body = await read_object(request)
+        body = await read_object(request, keeping.max_body_bytes)
         items = read_items(body, keeping.new_id, max_items=MAX_ITEMS) if body.get("items") is not None else []
         made = Conversation(
-            keeping.new_id("conv_"), _caller(request), int(keeping.clock()), read_metadata(body), keeping.until()
+            keeping.new_id("conv_"), caller_id(request), int(keeping.clock()), read_metadata(body), keeping.until()
         )
         await keeping.store.conversations.create(made, items)
         return answer(_object(made))
 
     async def retrieve(request: Request, conversation_id: str) -> Response:
         return answer(
-            _object(_found(await keeping.store.conversations.get(_caller(request), conversation_id), conversation_id))
+            _object(_found(await keeping.store.conversations.get(caller_id(request), conversation_id), conversation_id))
         )
 
     async def update(request: Request, conversation_id: str) -> Response:
-        metadata = read_metadata(await read_object(request))
-        found = await keeping.store.conversations.update(_caller(request), conversation_id, metadata)
+        metadata = read_metadata(await read_object(request, keeping.max_body_bytes))
+        found = await keeping.store.conversations.update(caller_id(request), conversation_id, metadata)
         return answer(_object(_found(found, conversation_id)))
 
     async def delete(request: Request, conversation_id: str) -> Response:
-        if not await keeping.store.conversations.delete(_caller(request), conversation_id):
+        if not await keeping.store.conversations.delete(caller_id(request), conversation_id):
             raise _missing(conversation_id)
         return answer({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
     async def add_items(request: Request, conversation_id: str) -> Response:
-        items = read_items(await read_object(request), keeping.new_id, max_items=MAX_ITEMS)
+        items = read_items(await read_object(request, keeping.max_body_bytes), keeping.new_id, max_items=MAX_ITEMS)
         added = await keeping.store.conversations.add(
-            _caller(request), conversation_id, items, expires_at=keeping.until()
+            caller_id(request), conversation_id, items, expires_at=keeping.until()
         )
         if not added:
             raise _missing(conversation_id)
@@ -87,20 +91,20 @@ def router(keeping: Keeping) -> APIRouter:
     async def list_items(request: Request, conversation_id: str) -> Response:
         cut = read_cut(request)
         page = await keeping.store.conversations.items(
-            _caller(request), conversation_id, after=cut.after, limit=cut.limit, order=cut.order
+            caller_id(request), conversation_id, after=cut.after, limit=cut.limit, order=cut.order
         )
         if page is None:
             raise _missing(conversation_id)
         return answer(page_body(page.items, has_more=page.has_more))
 
     async def retrieve_item(request: Request, conversation_id: str, item_id: str) -> Response:
-        item = await keeping.store.conversations.item(_caller(request), conversation_id, item_id)
+        item = await keeping.store.conversations.item(caller_id(request), conversation_id, item_id)
         if item is None:
             raise NotFound(f"Item with id '{item_id[:128]}' not found in this conversation.")
         return answer(item)
 
     async def delete_item(request: Request, conversation_id: str, item_id: str) -> Response:
-        left = await keeping.store.conversations.remove(_caller(request), conversation_id, item_id)
+        left = await keeping.store.conversations.remove(caller_id(request), conversation_id, item_id)
         if left is None:
             raise NotFound(f"Item with id '{item_id[:128]}' not found in this conversation.")
         return answer(_object(left))
@@ -118,32 +122,9 @@ def router(keeping: Keeping) -> APIRouter:
     return routes
 
 
-async def read_object(request: Request) -> Mapping[str, Any]:
-    """Read a JSON object from a request's body; an empty body is an empty object.
-
-    Raises:
-        BadRequest: It is something else.
-    """
-    raw = await request.body()
-    if not raw:
-        return {}
-    try:
-        body = decode(raw)
-    except CodecError:
-        raise BadRequest("We could not parse the JSON body of your request.") from None
-    if not isinstance(body, dict):
-        raise BadRequest("The body of your request must be a JSON object.")
-    return body
-
-
 def answer(body: Mapping[str, Any] | bytes) -> Response:
     """A JSON answer."""
     return Response(body if isinstance(body, bytes) else encode(body), media_type="application/json")
-
-
-def _caller(request: Request) -> str:
-    caller: str = request.state.caller.id
-    return caller
 
 
 def _object(conversation: Conversation) -> dict[str, Any]:

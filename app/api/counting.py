@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.api.reply import ClientLeft, Replies, send_error, send_json
-from app.core.errors import ApiError
+from app.api.reply import Replies
+from app.api.unsent import answer_unsent
+from app.core.request import GenerationRequest
 from app.core.surface import Surface
 from app.exchange import Exchange, Wiring
 from app.exchange.counting import count_input
-from app.wire.codec import encode
 
 ESTIMATED = {"x-flarelay-estimated": "true"}
 
@@ -26,18 +28,11 @@ class _Counting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
         exchange = Exchange(self._wiring, self._surface, state["caller"], state["request_id"])
-        try:
-            request = await exchange.read(await self._replies.read(scope, receive))
-            exchange.skip()
-            body = encode({"object": "response.input_tokens", "input_tokens": count_input(request)})
-            await send_json(200, body, {**ESTIMATED, **exchange.headers}, send)
-        except ApiError as error:
-            exchange.fail(error)
-            await send_error(error, exchange.headers, send)
-        except ClientLeft:
-            exchange.leave()
-        finally:
-            await exchange.settle()
+        await answer_unsent(exchange, self._replies, _counted, scope, receive, send, ESTIMATED)
+
+
+async def _counted(request: GenerationRequest) -> dict[str, Any]:
+    return {"object": "response.input_tokens", "input_tokens": count_input(request)}
 
 
 def routes(path: str, surface: Surface, wiring: Wiring, replies: Replies) -> list[Route]:

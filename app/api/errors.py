@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.api.listing import why_unserved
 from app.core.errors import ApiError, BadRequest, Internal, MethodNotAllowed, NotFound
 from app.wire.codec import encode
 
@@ -79,8 +80,9 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
 
 
 def _hint(path: str) -> str:
-    """What to set when a base URL was pasted twice, or with a part of a path."""
+    """What to set when a base URL was pasted twice, or with a part of a path; or why there is no such route here."""
     doubled = ("/v1/v1", "/chat/completions/chat/completions", "/responses/responses", "/chat/completions/responses")
     if any(part in path for part in doubled):
         return "The base URL is doubled: set it to end in /v1, without the rest of the path."
-    return ""
+    reason = why_unserved(path)
+    return f"This part of OpenAI's API is not served here: {reason}." if reason else ""

@@ -1,12 +1,15 @@
-"""``/v1/models``: the catalogue in OpenAI's words."""
+"""``/v1/models``: the catalogue in OpenAI's words; each key sees the models that it may use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.catalog.catalogue import Catalogue
+from app.core.caller import Caller
+from app.core.errors import NotFound
 from app.wire.codec import encode
 
 
@@ -14,14 +17,29 @@ def router(catalogue: Callable[[], Catalogue]) -> APIRouter:
     """Make the routes; ids hold slashes, so the last part of the path is all of the id."""
     routes = APIRouter()
 
-    async def list_models() -> Response:
+    async def list_models(request: Request) -> Response:
+        caller: Caller = request.state.caller
         entries = catalogue().entries()
+        if caller.models:
+            entries = [entry for entry in entries if _is_for(caller, entry)]
         return Response(encode({"object": "list", "data": entries}), media_type="application/json")
 
-    async def retrieve_model(model: str) -> Response:
-        return Response(encode(catalogue().find_entry(model)), media_type="application/json")
+    async def retrieve_model(request: Request, model: str) -> Response:
+        entry = catalogue().find_entry(model)
+        if not _is_for(request.state.caller, entry):
+            raise NotFound(
+                f"The model '{model}' does not exist or you do not have access to it.",
+                code="model_not_found",
+                param="model",
+            )
+        return Response(encode(entry), media_type="application/json")
 
     for prefix in ("/v1", ""):
         routes.add_api_route(f"{prefix}/models", list_models, methods=["GET"])
         routes.add_api_route(f"{prefix}/models/{{model:path}}", retrieve_model, methods=["GET"])
     return routes
+
+
+def _is_for(caller: Caller, entry: dict[str, Any]) -> bool:
+    root: str = entry["root"]
+    return caller.may_use(entry["id"], root, root.rpartition("/")[2])

@@ -29,8 +29,13 @@ class Cut:
     order: Literal["asc", "desc"]
 
 
-def read_cut(request: Request) -> Cut:
+def read_cut(request: Request, *, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> Cut:
     """Read ``after``, ``limit`` and ``order`` from the query.
+
+    Args:
+        request: The request.
+        default: The limit where none is given.
+        most: The highest limit.
 
     Raises:
         BadRequest: One of them is not what it has to be.
@@ -41,21 +46,21 @@ def read_cut(request: Request) -> Cut:
         raise BadRequest(
             "Invalid value for 'order'. Supported values are: 'asc' and 'desc'.", param="order", code="invalid_value"
         )
-    return Cut(query.get("after") or None, _limit(query.get("limit")), "asc" if order == "asc" else "desc")
+    return Cut(
+        query.get("after") or None, _limit(query.get("limit"), default, most), "asc" if order == "asc" else "desc"
+    )
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, default: int, most: int) -> int:
     if not text:
-        return DEFAULT_LIMIT
+        return default
     if not text.isascii() or not text.isdecimal():
         raise BadRequest("Invalid type for 'limit': expected an integer.", param="limit", code="invalid_type")
     limit = int(text[:9])
     if limit < 1:
         raise BadRequest("Invalid 'limit': expected a value >= 1.", param="limit", code="integer_below_min_value")
-    if limit > MAX_LIMIT:
-        raise BadRequest(
-            f"Invalid 'limit': expected a value <= {MAX_LIMIT}.", param="limit", code="integer_above_max_value"
-        )
+    if limit > most:
+        raise BadRequest(f"Invalid 'limit': expected a value <= {most}.", param="limit", code="integer_above_max_value")
     return limit
 
 

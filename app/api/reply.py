@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.drain import Drain, shutting_down
 from app.api.errors import error_body, error_headers
 from app.core.errors import ApiError, BadRequest, Internal, TooLarge
 from app.exchange import Exchange
@@ -23,6 +24,14 @@ class ClientLeft(Exception):
     """The client has gone before its request was whole."""
 
 
+class Answered(Protocol):
+    """A request that is being answered."""
+
+    @property
+    def ending(self) -> bool:
+        """The answer has come to its end; it is not to be interrupted any more."""
+
+
 class Presence:
     """Watches whether the client is still there, and cancels the task that serves it when it is not.
 
@@ -33,21 +42,33 @@ class Presence:
         receive: Where the server says that the client has left.
         send: Where comment lines go.
         interval: Seconds of silence before a comment line; 0 for none.
+        drain: Cancels the task, too, when the server has to end before the answer does.
+        exchange: What is answered; one that is ending anyway is left to do so.
+
+    Attributes:
+        left: The client has left.
+        interrupted: The server ends.
     """
 
-    def __init__(self, receive: Receive, send: Send, interval: float) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, interval: float, drain: Drain, exchange: Answered | None = None
+    ) -> None:
         self._receive = receive
         self._send = send
         self._interval = interval
+        self._drain = drain
+        self._exchange = exchange
         self._served: asyncio.Task[object] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._busy = True
         self._spoke = False
         self.left = False
+        self.interrupted = False
 
     async def __aenter__(self) -> Self:
         self._served = asyncio.current_task()
         self._watcher = asyncio.create_task(self._watch())
+        self._drain.enter(self)
         return self
 
     async def __aexit__(
@@ -55,11 +76,24 @@ class Presence:
     ) -> bool:
         assert self._watcher is not None  # noqa: S101 - made on entering
         self._watcher.cancel()
+        self._drain.leave(self)
         if kind is asyncio.CancelledError and self.left:
             assert self._served is not None  # noqa: S101 - set on entering
             # Only our own cancellation ends here; one from outside goes on.
             return self._served.uncancel() == 0
         return False
+
+    def interrupt(self) -> None:
+        """Cancel the task, which then ends the answer; see ``resume``."""
+        if not self.left and (self._exchange is None or not self._exchange.ending):
+            assert self._served is not None  # noqa: S101 - set on entering
+            self.interrupted = True
+            self._served.cancel()
+
+    def resume(self) -> bool:
+        """Tell whether a cancellation that was caught is an interruption; then the task goes on, to end the answer."""
+        assert self._served is not None  # noqa: S101 - set on entering
+        return self.interrupted and self._served.uncancel() == 0
 
     async def send(self, block: bytes, *, more: bool) -> None:
         """Send a part of a stream's body; comment lines come only between two of them."""
@@ -78,7 +112,8 @@ class Presence:
             if message["type"] == "http.disconnect":
                 self.left = True
                 assert self._served is not None  # noqa: S101 - set on entering
-                self._served.cancel()
+                if not self.interrupted:
+                    self._served.cancel()
                 return
 
     async def _break_silence(self) -> None:
@@ -106,9 +141,19 @@ class EventStream(EventSourceResponse):
         del scope, receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         presence, more = self._presence, self._exchange.more
-        await presence.send(self._first, more=True)
-        while block := await more():
-            await presence.send(block, more=True)
+        unsent = self._first
+        try:
+            while True:
+                # The first block may be empty, where a surface has nothing to say before the first text.
+                await presence.send(unsent, more=True)
+                unsent = b""
+                unsent = await more()
+                if not unsent:
+                    break
+        except asyncio.CancelledError:
+            if not presence.resume():
+                raise
+            await presence.send(unsent + await self._exchange.break_off(shutting_down()), more=True)
         await presence.send(b"", more=False)
 
 
@@ -127,10 +172,14 @@ class Replies:
     Args:
         max_body_bytes: The largest request body that is read.
         keep_alive_seconds: Silence in a stream before a comment line; 0 for none.
+        drain: Tells of the server's end.
         background: Leaves an exchange to a worker and answers; ``None`` where there are none.
     """
 
-    def __init__(self, *, max_body_bytes: int, keep_alive_seconds: float, background: Background | None = None) -> None:
+    def __init__(
+        self, *, max_body_bytes: int, keep_alive_seconds: float, drain: Drain, background: Background | None = None
+    ) -> None:
+        self._drain = drain
         self._background = background
         self._max_body_bytes = max_body_bytes
         self._keep_alive_seconds = keep_alive_seconds
@@ -147,7 +196,7 @@ class Replies:
             except ClientLeft:
                 exchange.leave()
                 return
-            presence = Presence(receive, send, self._keep_alive_seconds)
+            presence = Presence(receive, send, self._keep_alive_seconds, self._drain, exchange)
             try:
                 async with presence:
                     await self._answer(exchange, raw, presence, scope, receive, send)
@@ -173,6 +222,13 @@ class Replies:
         except ApiError as error:
             exchange.fail(error)
             await send_error(error, exchange.headers, send)
+            return
+        except asyncio.CancelledError:
+            if not presence.resume():
+                raise
+            ending = shutting_down()
+            exchange.fail(ending)
+            await send_error(ending, exchange.headers, send)
             return
         except Exception:
             exchange.fail(Internal())
@@ -215,7 +271,12 @@ async def send_error(error: ApiError, headers: Mapping[str, str], send: Send) ->
 
 async def send_json(status: int, body: bytes, headers: Mapping[str, str], send: Send) -> None:
     """Send one JSON body."""
-    raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send_bytes(status, body, "application/json", headers, send)
+
+
+async def send_bytes(status: int, body: bytes, content_type: str, headers: Mapping[str, str], send: Send) -> None:
+    """Send one body."""
+    raw_headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
     raw_headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request, Response
 from starlette.responses import Response as PlainResponse
 
+from app.api.caller import caller_id
 from app.api.conversations import Keeping, answer
-from app.api.follow import Follower
+from app.api.follow import Follower, no_stream
 from app.api.paging import page_body, read_cut
 from app.core.errors import BadRequest, NotFound
 from app.store.contract import StoredResponse
@@ -20,25 +21,23 @@ def router(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) ->
     routes = APIRouter()
 
     async def retrieve(request: Request, response_id: str) -> PlainResponse:
-        caller = request.state.caller.id
+        caller = caller_id(request)
         found = await keeping.store.responses.get(caller, response_id)
         if found is None:
             raise missing(response_id)
         if request.query_params.get("stream", "").lower() == "true":
-            if not found.background:
-                raise NotFound(
-                    f"Response with id '{response_id[:128]}' was not made in the background; it has no stream."
-                )
+            if not found.background or await follower.has_nothing(caller, response_id):
+                raise no_stream(response_id)
             return follower.follow(caller, response_id, _starting_after(request))
         return answer(current_body(found))
 
     async def delete(request: Request, response_id: str) -> Response:
-        if not await keeping.store.responses.delete(request.state.caller.id, response_id):
+        if not await keeping.store.responses.delete(caller_id(request), response_id):
             raise missing(response_id)
         return answer({"id": response_id, "object": "response", "deleted": True})
 
     async def cancel(request: Request, response_id: str) -> Response:
-        caller = request.state.caller.id
+        caller = caller_id(request)
         found = await keeping.store.responses.get(caller, response_id)
         if found is None:
             raise missing(response_id)
@@ -53,7 +52,7 @@ def router(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) ->
     async def input_items(request: Request, response_id: str) -> Response:
         cut = read_cut(request)
         page = await keeping.store.responses.input_items(
-            request.state.caller.id, response_id, after=cut.after, limit=cut.limit, order=cut.order
+            caller_id(request), response_id, after=cut.after, limit=cut.limit, order=cut.order
         )
         if page is None:
             raise missing(response_id)

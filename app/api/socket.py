@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from app.api.drain import Drain, shutting_down
 from app.api.errors import error_headers, error_response
 from app.core.caller import Caller
 from app.core.errors import ApiError, BadRequest, Internal, RateLimited, TooLarge
@@ -53,6 +55,7 @@ class Sockets:
         surface: How requests are read and answers written.
         enabled: Connections are taken; otherwise clients are told at once to use plain requests.
         max_bytes: The largest message; also the most that waits, and the most that is remembered.
+        drain: Tells of the server's end.
         lifetime: Seconds until a connection ends.
     """
 
@@ -63,8 +66,10 @@ class Sockets:
         *,
         enabled: bool,
         max_bytes: int,
+        drain: Drain,
         lifetime: float = LIFETIME_SECONDS,
     ) -> None:
+        self._drain = drain
         self._wiring = wiring
         self._surface = surface
         self._enabled = enabled
@@ -83,7 +88,11 @@ class Sockets:
             await error_response(refusal, {"upgrade": "HTTP/1.1"})(scope, receive, send)
             return
         connection = _Connection(self._wiring, self._surface, self._max_bytes, scope, receive, send)
-        await connection.serve(self._lifetime)
+        self._drain.enter(connection)
+        try:
+            await connection.serve(self._lifetime)
+        finally:
+            self._drain.leave(connection)
 
 
 class _Connection:
@@ -94,6 +103,7 @@ class _Connection:
     ) -> None:
         state = scope["state"]
         self._caller: Caller = state["caller"]
+        self._caller_now: Callable[[], Caller] = state["caller_now"]
         self._conversation = state["headers"].get(b"x-session-affinity", b"").decode("latin-1") or None
         self._surface = surface
         self._max_bytes = max_bytes
@@ -105,6 +115,22 @@ class _Connection:
         self._waiting: asyncio.Queue[str | None] = asyncio.Queue()
         self._waiting_bytes = 0
         self._left = False
+        self._task = asyncio.current_task()
+        self._exchange: Exchange | None = None
+        # What of a response is written and not yet sent.
+        self._unsent: deque[str] = deque()
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End the response that is being made, and then the connection, because the server ends."""
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+        # One that is ending anyway is left to do so.
+        if self._exchange is not None and not self._exchange.ending and not self._left:
+            assert self._task is not None  # noqa: S101 - a connection is made by the task that serves it
+            self._interrupted = True
+            self._task.cancel()
 
     async def serve(self, lifetime: float) -> None:
         """Answer requests until the client leaves, the time is over or the server ends."""
@@ -195,11 +221,19 @@ class _Connection:
             await self._error(error, more)
 
     async def _create(self, raw: bytes, event: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        self._caller = self._caller_now()
         turn = Turn(self._surface)
-        exchange = Exchange(self._wiring, turn, self._caller, self._wiring.new_id("req_"), self._conversation)
+        request_id = self._wiring.new_id("req_")
+        exchange = Exchange(self._wiring, turn, self._caller, request_id, self._conversation, comments=False)
         done = False
+        self._exchange = exchange
         try:
-            await self._run(exchange, turn, raw, more)
+            try:
+                await self._run(exchange, turn, raw, more)
+            except asyncio.CancelledError:
+                if not self._resumes():
+                    raise
+                await self._break_off(exchange, more)
             done = turn.final is not None and turn.final["status"] != "failed"
         except ApiError as error:
             exchange.fail(error)
@@ -213,6 +247,7 @@ class _Connection:
             exchange.fail(internal)
             raise internal from defect
         finally:
+            self._exchange = None
             if not done:
                 self._memory.forget(str(event.get("previous_response_id")))
             await exchange.settle()
@@ -229,16 +264,36 @@ class _Connection:
             block = await exchange.first()
         # What is a header elsewhere has its only place in the first event.
         first, _, block = block.partition(b"\n\n")
-        for message in messages(first, added({**more, "headers": exchange.headers})):
-            await self._send_text(message)
         tail = added(more)
+        self._unsent.extend(messages(first, added({**more, "headers": exchange.headers})))
         while True:
-            for message in messages(block, tail):
-                await self._send_text(message)
+            self._unsent.extend(messages(block, tail))
+            await self._send_unsent()
             if turn.warm or not (block := await exchange.more()):
                 break
         if turn.final is not None:
             self._memory.remember(request, turn.past, turn.final, len(raw))
+
+    async def _break_off(self, exchange: Exchange, more: Mapping[str, Any]) -> None:
+        """End a response whose task was stopped.
+
+        Raises:
+            ApiError: It had not begun.
+        """
+        if not exchange.begun:
+            raise shutting_down()
+        self._unsent.extend(messages(await exchange.break_off(shutting_down()), added(more)))
+        await self._send_unsent()
+
+    def _resumes(self) -> bool:
+        assert self._task is not None  # noqa: S101 - a connection is made by the task that serves it
+        return self._interrupted and self._task.uncancel() == 0
+
+    async def _send_unsent(self) -> None:
+        unsent = self._unsent
+        while unsent:
+            await self._send_text(unsent[0])
+            unsent.popleft()
 
     async def _error(self, error: ApiError, more: Mapping[str, Any] | None = None) -> None:
         await self._send_text(error_message(error, {**error_headers(error)}, more or {}))

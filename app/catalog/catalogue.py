@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from app.catalog.entry import entry
 from app.catalog.facts import Bundle
-from app.catalog.live import merge, parse_rows
+from app.catalog.live import GUARD, RERANKER, TEXT_GENERATION, merge, parse_rows, words_of
 from app.catalog.names import NameTable, closest, is_well_formed, shown, without_prefix
 from app.core.errors import NotFound
 from app.core.model import DialectName, Model
+
+ANY_MODEL: Final = "*"
+"""Stands for every model in the table of fallbacks."""
+
+CLASSIFICATION: Final = "Text Classification"
+"""The task of rerankers, and of other models whose names do not tell them apart."""
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -40,10 +46,14 @@ class Catalogue:
         # What almost every request asks for, in one look; an alias goes before all other names.
         self._by_name = {**models, **self._aliases}
 
-    def resolve(self, name: str) -> Model:
+    def resolve(self, name: str, task: str = TEXT_GENERATION) -> Model:
         """Find a model by an alias, its id, its id without ``@cf/``, or its short name.
 
         An id that we do not know passes if it is well formed: Cloudflare adds models faster than we hear of them.
+
+        Args:
+            name: The name.
+            task: What an unknown model is taken to do.
 
         Raises:
             NotFound: There is no such model.
@@ -59,7 +69,7 @@ class Catalogue:
             return self._models[model_id]
         model_id = without_prefix(name)
         if is_well_formed(model_id):
-            return generic(model_id)
+            return generic(model_id, task)
         raise NotFound(self._refusal(name), param="model", code="model_not_found")
 
     def models(self) -> list[Model]:
@@ -82,6 +92,27 @@ class Catalogue:
             NotFound: There is no such model.
         """
         return entry(self.resolve(name), name if name in self._aliases else None)
+
+    def fallbacks(self, model: Model, wanted: Mapping[str, Sequence[str]]) -> list[Model]:
+        """What may answer in a model's place.
+
+        Args:
+            model: The model.
+            wanted: Names of models by the name of the one that they stand in for; ``*`` is every model. Names of models
+                that are not there any more are passed over.
+        """
+        found: dict[str, Model] = {}
+        for name, others in wanted.items():
+            if name == ANY_MODEL or self._id(name) == model.id:
+                found.update((other.id, other) for one in others if (other := self._models.get(self._id(one) or "")))
+        found.pop(model.id, None)
+        return list(found.values())
+
+    def _id(self, name: str) -> str | None:
+        try:
+            return self.resolve(name).id
+        except NotFound:
+            return None
 
     def _refusal(self, name: str) -> str:
         sentence = f"The model '{shown(name)}' does not exist or you do not have access to it."
@@ -128,9 +159,19 @@ def build(
     return Catalogue(models, listed, targets)
 
 
-def generic(model_id: str) -> Model:
+def generic(model_id: str, task: str = TEXT_GENERATION) -> Model:
     """A model of which only the id is known: everything is tried, because refusing could be wrong."""
-    return Model(id=model_id, shape="hybrid", function_calling=True, vision=True, json_schema="envelope")
+    words = words_of(model_id)
+    return Model(
+        id=model_id,
+        task=task,
+        shape="hybrid",
+        function_calling=True,
+        vision=True,
+        json_schema="envelope",
+        moderates=GUARD in words,
+        reranks=RERANKER in words or task == CLASSIFICATION,
+    )
 
 
 def _with_live(

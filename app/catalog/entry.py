@@ -49,6 +49,13 @@ def _capabilities(model: Model) -> dict[str, Any]:
     if model.reasoning_efforts is not None:
         abilities["reasoning_efforts"] = list(model.reasoning_efforts.supported)
         abilities["default_reasoning_effort"] = model.reasoning_efforts.default
+    others = {
+        "embeddings": model.task == "Text Embeddings",
+        "shorter_dimensions": model.embedding is not None and model.embedding.least_dimensions is not None,
+        "moderation": model.moderates,
+        "reranking": model.reranks,
+    }
+    abilities.update((name, True) for name, able in others.items() if able)
     return abilities
 
 

@@ -8,6 +8,8 @@ from importlib import resources
 from typing import Any
 
 from app.catalog.prices import neurons_per_million
+from app.core.embedding import Embedding
+from app.core.media import Drawing, Hearing, Speaking, Steps
 from app.core.model import Model, Price, ReasoningEfforts
 from app.wire.codec import decode
 
@@ -66,4 +68,28 @@ def _model(row: Mapping[str, Any]) -> Model:
         created=row.get("created", 0),
         dimensions=row.get("dimensions"),
         max_input_tokens=row.get("max_input_tokens"),
+        moderates=row.get("moderates", False),
+        reranks=row.get("reranks", False),
+        embedding=_embedding(row["embedding"]) if "embedding" in row else None,
+        hearing=Hearing(**row["hearing"]) if "hearing" in row else None,
+        speaking=_speaking(row["speaking"]) if "speaking" in row else None,
+        drawing=_drawing(row["drawing"]) if "drawing" in row else None,
     )
+
+
+def _embedding(facts: Mapping[str, Any]) -> Embedding:
+    return Embedding(frozenset(facts.get("options", ())), facts.get("least_dimensions"))
+
+
+def _speaking(facts: Mapping[str, Any]) -> Speaking:
+    return Speaking(**{**facts, "voices": tuple(facts["voices"])})
+
+
+def _drawing(facts: Mapping[str, Any]) -> Drawing:
+    sides = facts.get("sides")
+    read = {
+        "sides": (sides[0], sides[1]) if sides else None,
+        "steps": Steps(**facts["steps"]) if "steps" in facts else None,
+        "knobs": frozenset(facts.get("knobs", ())),
+    }
+    return Drawing(**{**facts, **read})

@@ -20,8 +20,10 @@ from app.wire.codec import CodecError, decode
 TEXT_GENERATION = "Text Generation"
 
 _LARGEST_NUMBER = 1_000_000_000
+GUARD = "guard"
+RERANKER = "reranker"
 # Moderation and decision models are listed as text generation, and nothing in their rows tells them apart.
-_NOT_CONVERSING = frozenset({"guard", "clef"})
+_NOT_CONVERSING = frozenset({GUARD, "clef"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +105,24 @@ def merge(row: LiveRow, known: Model | None, *, window_enforced: bool = False) -
     return replace(base, **stated)
 
 
+def words_of(model_id: str) -> list[str]:
+    """The words of a model's short name, which are all that tells what it does when nobody else does."""
+    return model_id.rpartition("/")[2].lower().split("-")
+
+
 def _unknown(row: LiveRow) -> Model:
     """What is assumed of a model that is newer than this package."""
     text = row.task == TEXT_GENERATION
     openai = row.efforts is not None
-    words = row.id.rpartition("/")[2].lower().split("-")
+    words = words_of(row.id)
     return Model(
         id=row.id,
         task=row.task or TEXT_GENERATION,
         shape="openai" if openai else "legacy",
         json_schema=("envelope" if openai else "bare") if text else "none",
         chat=text and _NOT_CONVERSING.isdisjoint(words),
+        moderates=text and GUARD in words,
+        reranks=RERANKER in words,
     )
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from app.core.cost import USD_PER_NEURON
 from app.core.model import Price
-
-USD_PER_NEURON = 0.011 / 1000
-"""What one neuron costs. Cloudflare bills neurons; its prices per token are the same figures, rounded."""
 
 _TOKEN_UNITS = {
     "per m input tokens": "input",

@@ -54,14 +54,23 @@ class LiveCatalogue:
     Args:
         client: Where rows come from.
         build: Makes a catalogue from the rows; ``None`` for the bundled facts alone.
+        clock: Unix seconds.
+
+    Attributes:
+        refreshed_at: When the rows were fetched last, in Unix seconds; 0 before.
     """
 
     def __init__(
-        self, client: CloudflareClient, build: Callable[[Sequence[Mapping[str, Any]] | None], Catalogue]
+        self,
+        client: CloudflareClient,
+        build: Callable[[Sequence[Mapping[str, Any]] | None], Catalogue],
+        clock: Callable[[], float],
     ) -> None:
         self._client = client
         self._build = build
+        self._clock = clock
         self._current = build(None)
+        self.refreshed_at = 0.0
 
     def current(self) -> Catalogue:
         """The catalogue."""
@@ -78,6 +87,7 @@ class LiveCatalogue:
         except ApiError as error:
             _log.warning("the model catalogue could not be refreshed, the last one stays in use: %s", error.message)
             return False
+        self.refreshed_at = self._clock()
         return True
 
     async def keep_fresh(self, seconds: float) -> None:

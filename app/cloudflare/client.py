@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType, TracebackType
+from typing import Final, NamedTuple, Self
 
 import httpx
 
@@ -14,15 +14,42 @@ from app.core.errors import ApiError, Overloaded, UpstreamBroken, UpstreamTimeou
 from app.core.upstream import UpstreamRequest
 from app.dialects.errors import read_failure
 from app.wire.codec import encode
+from app.wire.compression import ENCODINGS, CompressionError, Decompressor
 
 MAX_FAILURE_BYTES = 64 * 1024
 """How much of a failure's body is read: an HTML page says nothing that its beginning does not."""
+
+FAILURE_SECONDS = 5.0
+"""How long it is waited for: whoever sent the request waits too, and the status says most."""
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """How much of an unstreamed answer is read."""
 
 FINISH_SECONDS = 0.5
 """How long the bytes after the end of a stream are waited for."""
+
+GATEWAY_URL: Final = "https://gateway.ai.cloudflare.com/v1"
+
+UNREACHABLE: Final = "upstream_unreachable"
+"""The code of failures before there was a connection: nothing has been sent."""
+
+TOTAL_TIMEOUT: Final = "total_timeout"
+"""The code of an answer that took longer, all in all, than it may."""
+
+_THROUGH_GATEWAY: Final = ("/v1/", "/run/")
+"""Paths, below ``/ai``, that a gateway has too. The rest is no call of a model."""
+
+HIDDEN: Final = "***"
+"""Stands for what is not shown."""
+
+_SECRET_HEADERS: Final = ("authorization", "cf-aig-authorization")
+
+CACHE_STATUS: Final = "cf-aig-cache-status"
+"""The header by which an AI Gateway says that an answer is one that it had kept: ``HIT`` or ``MISS``."""
+
+_GATEWAY_ANSWERS: Final = (CACHE_STATUS, "cf-aig-log-id")
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +67,29 @@ class Timeouts:
     idle: float = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An AI Gateway, through which models are called.
+
+    Attributes:
+        name: Its id in the account.
+        token: What an authenticated gateway asks for; empty for one that asks for nothing.
+        url: Where the gateways are, without the account and what follows it.
+    """
+
+    name: str
+    token: str = field(default="", repr=False)
+    url: str = GATEWAY_URL
+
+
+class _Place(NamedTuple):
+    """Where a path is, and the headers of every request there."""
+
+    url: httpx.URL
+    headers: Mapping[str, str]
+    is_gateway: bool
+
+
 class Answer:
     """An upstream answer with a good status, being read.
 
@@ -47,34 +97,47 @@ class Answer:
         content_type: The media type, without parameters, in lower case.
         request_id: Cloudflare's ``cf-ray``.
         status: The HTTP status.
+        gateway: What the AI Gateway says about it, as headers; empty without one.
     """
 
-    def __init__(self, response: httpx.Response, idle: float) -> None:
+    def __init__(self, response: httpx.Response, idle: float, deadline: float | None) -> None:
         headers = response.headers
         self.status = response.status_code
         self.content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self.request_id: str | None = headers.get("cf-ray")
+        self.gateway = _NOTHING
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - tells the type checker
         self._stream: httpx.AsyncByteStream = response.stream
-        self._blocks = self._stream.__aiter__()
+        # It is never asked for; what stands before Cloudflare may do it all the same.
+        compressed = headers.get("content-encoding", "").strip().lower() in ENCODINGS
+        self._blocks = aiter(_decompressed(self._stream) if compressed else self._stream)
         self._idle = idle
+        self._deadline = deadline
 
     async def read(self) -> bytes:
         """The bytes of the next network read; empty at the end.
 
         Raises:
-            UpstreamTimeout: Nothing came for the idle time.
+            UpstreamTimeout: Nothing came for the idle time, or the answer's deadline has come.
             UpstreamTruncated: The connection broke.
+            UpstreamBroken: The answer is compressed and cannot be read.
         """
+        if self._deadline is not None and passed(self._deadline):
+            # What has come already is given without any waiting, so nothing else would see it.
+            raise total_timeout()
         try:
-            async with asyncio.timeout(self._idle):
+            async with asyncio.timeout(self._idle) if self._deadline is None else _until(self._idle, self._deadline):
                 return await anext(self._blocks, b"")
         except TimeoutError:
+            if self._deadline is not None and passed(self._deadline):
+                raise total_timeout() from None
             raise UpstreamTimeout("Workers AI stopped sending in the middle of its answer.") from None
         except httpx.TimeoutException:
             raise UpstreamTimeout from None
         except httpx.TransportError:
             raise UpstreamTruncated from None
+        except CompressionError:
+            raise UpstreamBroken("Workers AI sent a compressed answer that cannot be read.") from None
 
     async def read_all(self, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body.
@@ -99,7 +162,7 @@ class Answer:
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await anext(self._blocks, b"")
-        except (TimeoutError, httpx.TransportError):
+        except (TimeoutError, httpx.TransportError, CompressionError):
             pass
         finally:
             await self.aclose()
@@ -120,6 +183,10 @@ class CloudflareClient:
         timeouts: How long to wait.
         user_agent: Who we say we are.
         clock: The Unix time, for errors that name a deadline.
+        gateway: What models are called through; ``None`` to call them directly.
+
+    Attributes:
+        gateway: The same.
     """
 
     def __init__(
@@ -132,10 +199,13 @@ class CloudflareClient:
         timeouts: Timeouts,
         user_agent: str,
         clock: Callable[[], float],
+        gateway: Gateway | None = None,
     ) -> None:
+        self.gateway = gateway
         self._transport = transport
         self._base = f"{base_url}/accounts/{account_id}/ai"
-        self._urls: dict[str, httpx.URL] = {}
+        self._account_id = account_id
+        self._places: dict[str, _Place] = {}
         self._timeouts = timeouts
         self._clock = clock
         self._headers = {
@@ -145,19 +215,27 @@ class CloudflareClient:
         }
         self._extensions = {"timeout": {"connect": timeouts.connect, "pool": timeouts.connect}}
 
-    async def open(self, request: UpstreamRequest) -> Answer:
+    async def open(self, request: UpstreamRequest, deadline: float | None = None) -> Answer:
         """Send a request; return when a good answer has begun.
+
+        Args:
+            request: What to send.
+            deadline: When the whole answer must have come, by the event loop's clock; ``None`` for any time.
 
         Raises:
             ApiError: The upstream refused, failed, or was not reached; never a raw transport error.
         """
-        headers = {
-            **self._headers,
-            "content-type": "application/json",
-            "accept": "text/event-stream" if request.stream else "application/json",
-            **request.headers,
-        }
-        return await self._send("POST", request.path, headers, encode(request.json))
+        place = self._place(request.path)
+        headers = _headers(place, request)
+        content = encode(request.json) if request.content is None else request.content
+        return await self._send("POST", place, headers, content, deadline)
+
+    def shown(self, request: UpstreamRequest) -> tuple[str, dict[str, str]]:
+        """The path and the headers that a request is sent with, without the account and the secrets in them."""
+        place = self._place(request.path)
+        headers = _headers(place, request)
+        headers.update({name: f"Bearer {HIDDEN}" for name in _SECRET_HEADERS if name in headers})
+        return place.url.path.replace(f"/{self._account_id}/", f"/{HIDDEN}/", 1), headers
 
     async def get(self, path: str, params: Mapping[str, str]) -> bytes:
         """Fetch a whole JSON body, such as a page of the catalogue.
@@ -165,8 +243,8 @@ class CloudflareClient:
         Raises:
             ApiError: As for ``open``.
         """
-        query = str(httpx.QueryParams(params))
-        answer = await self._send("GET", f"{path}?{query}", {**self._headers, "accept": "application/json"}, b"")
+        place = self._place(f"{path}?{httpx.QueryParams(params)}")
+        answer = await self._send("GET", place, {**place.headers, "accept": "application/json"}, b"")
         try:
             return await answer.read_all()
         finally:
@@ -183,8 +261,9 @@ class CloudflareClient:
             ApiError: As for ``open``.
         """
         form = httpx.Request("POST", self._base, files=[("files", file) for file in files])
-        headers = {**self._headers, "accept": "application/json", "content-type": form.headers["content-type"]}
-        answer = await self._send("POST", path, headers, form.read())
+        place = self._place(path)
+        headers = {**place.headers, "accept": "application/json", "content-type": form.headers["content-type"]}
+        answer = await self._send("POST", place, headers, form.read())
         try:
             return await answer.read_all()
         finally:
@@ -202,42 +281,62 @@ class CloudflareClient:
     ) -> None:
         await self.aclose()
 
-    async def _send(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Answer:
-        url = self._urls.get(path)
-        if url is None:
-            url = httpx.URL(self._base + path)
-            # Paths are few (one per model at most); a bound all the same, since a model's name is a client's word.
-            if len(self._urls) < 1024:
-                self._urls[path] = url
-        http_request = httpx.Request(method, url, headers=headers, content=content, extensions=self._extensions)
+    async def _send(
+        self, method: str, place: _Place, headers: Mapping[str, str], content: bytes, deadline: float | None = None
+    ) -> Answer:
+        http_request = httpx.Request(method, place.url, headers=headers, content=content, extensions=self._extensions)
         try:
-            async with asyncio.timeout(self._timeouts.first_byte):
+            first_byte = self._timeouts.first_byte
+            async with asyncio.timeout(first_byte) if deadline is None else _until(first_byte, deadline):
                 response = await self._transport.handle_async_request(http_request)
         except TimeoutError:
+            if deadline is not None and passed(deadline):
+                raise total_timeout() from None
             raise UpstreamTimeout from None
         except httpx.PoolTimeout:
             raise Overloaded(
                 "Every connection to Workers AI is in use. Please try again later.", retry_after=1
             ) from None
         except httpx.ConnectTimeout:
-            raise UpstreamTimeout("Workers AI could not be reached in time.") from None
+            raise UpstreamTimeout("Workers AI could not be reached in time.", code=UNREACHABLE) from None
         except httpx.TimeoutException:
             raise UpstreamTimeout from None
         except httpx.ConnectError:
-            raise UpstreamBroken("Workers AI could not be reached.", code="upstream_unreachable") from None
+            raise UpstreamBroken("Workers AI could not be reached.", code=UNREACHABLE) from None
         except httpx.TransportError:
             raise UpstreamBroken("The connection to Workers AI broke before it answered.") from None
-        answer = Answer(response, self._timeouts.idle)
+        answer = Answer(response, self._timeouts.idle, deadline)
+        if place.is_gateway:
+            answer.gateway = _said_by_gateway(response.headers)
         if answer.status == 200:
             return answer
         raise await self._failure(answer, response.headers)
 
+    def _place(self, path: str) -> _Place:
+        known = self._places.get(path)
+        if known is not None:
+            return known
+        gateway = self.gateway
+        if gateway is None or not path.startswith(_THROUGH_GATEWAY):
+            place = _Place(httpx.URL(self._base + path), self._headers, is_gateway=False)
+        else:
+            headers = dict(self._headers)
+            if gateway.token:
+                headers["cf-aig-authorization"] = f"Bearer {gateway.token}"
+            url = f"{gateway.url}/{self._account_id}/{gateway.name}/workers-ai{path}"
+            place = _Place(httpx.URL(url), headers, is_gateway=True)
+        # Paths are few (one per model at most); a bound all the same, since a model's name is a client's word.
+        if len(self._places) < 1024:
+            self._places[path] = place
+        return place
+
     async def _failure(self, answer: Answer, headers: Mapping[str, str]) -> ApiError:
         body = b""
         try:
-            while len(body) < MAX_FAILURE_BYTES and (block := await answer.read()):
-                body += block
-        except ApiError:
+            async with asyncio.timeout(FAILURE_SECONDS):
+                while len(body) < MAX_FAILURE_BYTES and (block := await answer.read()):
+                    body += block
+        except (ApiError, TimeoutError):
             # The status alone decides then.
             pass
         finally:
@@ -245,4 +344,43 @@ class CloudflareClient:
         error = read_failure(answer.status, headers, body[:MAX_FAILURE_BYTES], self._clock())
         error.upstream_status = answer.status
         error.upstream_request_id = answer.request_id
+        if answer.gateway:
+            error.headers = {**error.headers, **answer.gateway}
         return error
+
+
+async def _decompressed(blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    decompressor = Decompressor()
+    async for block in blocks:
+        for piece in decompressor.feed(block):
+            yield piece
+    decompressor.close()
+
+
+def _headers(place: _Place, request: UpstreamRequest) -> dict[str, str]:
+    """The headers of a request there."""
+    return {
+        **place.headers,
+        "content-type": "application/json",
+        "accept": "text/event-stream" if request.stream else "application/json",
+        **request.headers,
+    }
+
+
+def passed(deadline: float) -> bool:
+    """A time of the event loop's clock has come."""
+    return asyncio.get_running_loop().time() >= deadline
+
+
+def total_timeout() -> UpstreamTimeout:
+    """The failure of an answer whose deadline has come; another one would take as long."""
+    return UpstreamTimeout("The answer took longer than this proxy allows.", code=TOTAL_TIMEOUT, should_retry=False)
+
+
+def _until(seconds: float, deadline: float) -> asyncio.Timeout:
+    """A timeout of so many seconds, but no later than the deadline."""
+    return asyncio.timeout_at(min(asyncio.get_running_loop().time() + seconds, deadline))
+
+
+def _said_by_gateway(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name in _GATEWAY_ANSWERS if (value := headers.get(name))}

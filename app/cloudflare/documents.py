@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from app.cloudflare.client import CloudflareClient
 from app.core.errors import ApiError, BadRequest, UpstreamBroken
 from app.core.request import Content, FileContent, Message, TextContent
 from app.wire.codec import CodecError, decode_leniently
@@ -49,7 +48,18 @@ _UNSENT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME: Final = 120
 
 
-async def inline_files(messages: Sequence[Message], client: CloudflareClient) -> tuple[Message, ...]:
+class Converter(Protocol):
+    """Whoever takes files to Cloudflare: a connection to one account, or all accounts."""
+
+    async def post_files(self, path: str, files: Sequence[tuple[str, bytes, str]]) -> bytes:
+        """Send files as a form's field ``files``; return the whole JSON body of the answer.
+
+        Raises:
+            ApiError: It could not be had.
+        """
+
+
+async def inline_files(messages: Sequence[Message], client: Converter) -> tuple[Message, ...]:
     """Replace every file by its text, between marks that tell its name.
 
     The marks are for the model; they protect from nothing that the text says.
@@ -70,7 +80,7 @@ async def inline_files(messages: Sequence[Message], client: CloudflareClient) ->
     return tuple(_inlined(message, texts) for message in messages)
 
 
-async def to_text(client: CloudflareClient, files: Sequence[FileContent]) -> list[str]:
+async def to_text(client: Converter, files: Sequence[FileContent]) -> list[str]:
     """Turn files into texts, in the same order.
 
     Raises:
@@ -132,7 +142,7 @@ def _batches(indices: Sequence[int], files: Sequence[FileContent]) -> Iterator[l
         yield batch
 
 
-async def _convert(client: CloudflareClient, files: Sequence[FileContent]) -> list[str]:
+async def _convert(client: Converter, files: Sequence[FileContent]) -> list[str]:
     names = _upload_names(files)
     form = [
         (name, file.data, CONVERTED.get(_kind(file), "application/octet-stream"))

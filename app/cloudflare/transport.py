@@ -13,6 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx
 import yarl
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 
 READ_BUFFER_BYTES = 64 * 1024
@@ -53,12 +55,29 @@ class _Body(httpx.AsyncByteStream):
             while block := await content.readany():
                 yield block
         except (aiohttp.ClientError, ConnectionError) as error:
+            # What had come before the connection broke: aiohttp keeps it, and gives it to nobody.
+            if block := content._read_nowait(-1):  # noqa: SLF001
+                yield block
             raise _translated(error) from error
 
     async def aclose(self) -> None:
         # An answer that was read to its end has already given its connection back; any other closes it at once,
         # which is how the upstream learns that nobody is listening.
         self._response.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Uses no connection again on which something has come that nobody asked for.
+
+    aiohttp's own would give it to the next request as the answer, and that may be another caller's.
+    """
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> aiohttp.connector.Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -95,7 +114,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             response = await session.request(
                 request.method,
                 yarl.URL(str(url), encoded=True),
-                headers=CIMultiDict(request.headers.multi_items()),
+                headers=CIMultiDict(
+                    [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+                ),
                 data=request.content or None,
                 allow_redirects=False,
                 timeout=self._timeout(request.extensions.get("timeout", {})),
@@ -120,9 +141,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if url.scheme == "https":
             verify = self._verify or httpx.create_ssl_context()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._max_connections, ssl=verify, keepalive_timeout=self._keep_alive_seconds
-            ),
+            connector=_Connector(limit=self._max_connections, ssl=verify, keepalive_timeout=self._keep_alive_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
+
+from app.core.limits import UNLIMITED_SPEC, LimitSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,18 @@ class Caller:
     Attributes:
         id: Stands for the caller wherever one is told from another, such as ``key-1a2b3c4d``.
         name: What people call it.
+        limits: What it may use.
+        models: Which models it may use: names or patterns such as ``gpt-oss-*``; empty for all.
     """
 
     id: str
     name: str
+    limits: LimitSpec = UNLIMITED_SPEC
+    models: tuple[str, ...] = ()
+
+    def may_use(self, *names: str) -> bool:
+        """The model with these names is one of its models."""
+        return not self.models or any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
 
 
 ANONYMOUS: Final = Caller("anonymous", "anonymous")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.core.embedding import Embedding
+from app.core.media import Drawing, Hearing, Speaking
+
 DialectName = Literal["chat", "native"]
 """What is spoken to the upstream: ``/ai/v1/chat/completions`` or ``/ai/run/{model}``."""
 
@@ -70,6 +73,12 @@ class Model:
         dimensions: Of an embedding model: the length of its vectors, when known.
         max_input_tokens: Of an embedding model: the longest input it reads, when known.
         deprecated_on: The day on which Cloudflare plans to retire it, as ``YYYY-MM-DD``.
+        moderates: It tells safe texts from unsafe ones, as Llama Guard does.
+        reranks: It ranks texts by a query.
+        embedding: Of an embedding model: how it is asked; ``None`` when unknown.
+        hearing: Of a model of speech recognition: how it is asked.
+        speaking: Of a model of speech synthesis: likewise.
+        drawing: Of a model of pictures: likewise.
     """
 
     id: str
@@ -93,11 +102,22 @@ class Model:
     dimensions: int | None = None
     max_input_tokens: int | None = None
     deprecated_on: str | None = None
+    moderates: bool = False
+    reranks: bool = False
+    embedding: Embedding | None = None
+    hearing: Hearing | None = None
+    speaking: Speaking | None = None
+    drawing: Drawing | None = None
 
     @property
     def short_name(self) -> str:
         """The last part of the id, such as ``gpt-oss-120b``."""
         return self.id.rpartition("/")[2]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What it is called where a key says which models it may use."""
+        return self.id, self.short_name
 
     @property
     def owner(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from app.core.cost import Cost
 from app.core.usage import Usage
 
 Ending = Literal["completed", "failed", "refused", "disconnected", "queued"]
@@ -33,11 +34,21 @@ class Outcome:
         upstream_status: The upstream's HTTP status.
         upstream_code: Cloudflare's own error code.
         upstream_request_id: Cloudflare's ``cf-ray``.
-        usage: What it cost.
+        usage: What was used; ``None`` when the upstream was never asked.
+        cost: What that cost.
         dropped: Fields that could not be sent.
         adjusted: Fields whose value had to be changed.
+        began: When the request arrived, in Unix seconds.
         seconds: From the request's arrival to its end.
         first_byte_seconds: From the request's arrival to the first byte of the answer.
+        account: The account that was asked last, by its name; ``None`` when none was.
+        upstream_attempts: The statuses of all calls of the upstream, 0 where none came; those of all choices.
+        upstream_seconds: How long the upstream was waited for, the pauses between two calls among it; of several
+            choices the longest.
+        queue_seconds: Likewise for a turn at the account's own limits.
+        own_seconds: The rest of ``seconds``: without these two, and without the waits for the request's body, for the
+            limits' network, for what the request names elsewhere, and for a client that is slow to take the answer;
+            ``None`` where it was not measured.
     """
 
     request_id: str
@@ -55,7 +66,14 @@ class Outcome:
     upstream_code: int | None
     upstream_request_id: str | None
     usage: Usage | None
+    cost: Cost | None
     dropped: tuple[str, ...]
     adjusted: tuple[str, ...]
+    began: float
     seconds: float
     first_byte_seconds: float | None
+    account: str | None = None
+    upstream_attempts: tuple[int, ...] = ()
+    upstream_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    own_seconds: float | None = None

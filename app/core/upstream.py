@@ -43,6 +43,7 @@ class UpstreamRequest:
         dropped: OpenAI's names of the fields that could not be sent.
         adjusted: OpenAI's names of the fields whose value had to be changed.
         emulation: What is done to the answer instead of by the upstream.
+        content: The body where it is not JSON; ``content-type`` is then among the headers.
     """
 
     path: str
@@ -53,6 +54,7 @@ class UpstreamRequest:
     dropped: tuple[str, ...] = ()
     adjusted: tuple[str, ...] = ()
     emulation: Emulation = field(default_factory=Emulation)
+    content: bytes | None = field(default=None, repr=False)
 
 
 class Reader(Protocol):

@@ -54,7 +54,8 @@ def summed(usages: Sequence[Usage]) -> Usage:
         sum(usage.completion_tokens for usage in usages),
         _total([usage.cached_tokens for usage in usages]),
         _total([usage.reasoning_tokens for usage in usages]),
-        _total([usage.neurons for usage in usages]),
+        # Of calls some of which told no neurons, the sum of the others would be too little: better none, and prices.
+        None if any(usage.neurons is None for usage in usages) else _total([usage.neurons for usage in usages]),
         "estimated" if any(usage.source == "estimated" for usage in usages) else "summed",
     )
 

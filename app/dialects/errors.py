@@ -144,7 +144,7 @@ CODES: Final[Mapping[int, Entry]] = {
     7009: _UNAVAILABLE,
     8001: _CLIENT,
     8005: Entry(UpstreamBroken, "Workers AI failed while running the model."),
-    8006: _CLIENT,
+    8006: Entry(BadRequest, param="max_tokens"),
     8007: _CLIENT,
     9106: _CREDENTIALS,
     9109: _CREDENTIALS,
@@ -184,13 +184,15 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes, now: floa
 
     Args:
         status: The HTTP status.
-        headers: Of the answer; only ``Retry-After`` is read.
+        headers: Of the answer; only ``Retry-After`` is read, and ``retry-after-ms``, which goes before it.
         body: The body, or its beginning.
         now: The Unix time, for errors that name a deadline.
     """
     facts = read_body(body, CODES)
-    wait = headers.get("retry-after") or headers.get("Retry-After")
-    return _error(facts, status, _seconds(wait, now), now)
+    wait = _milliseconds(headers.get("retry-after-ms"))
+    if wait is None:
+        wait = _seconds(headers.get("retry-after") or headers.get("Retry-After"), now)
+    return _error(facts, status, wait, now)
 
 
 def frame_failure(payload: Mapping[str, Any], now: float) -> ApiError | None:
@@ -238,6 +240,14 @@ def _entry(facts: Facts, status: int) -> Entry:
     if entry is _CLIENT and facts.code != VALIDATION and is_overflow(facts.text):
         return _OVERFLOW
     return entry
+
+
+def _milliseconds(value: str | None) -> float | None:
+    try:
+        wait = float(value or "") / 1000
+    except ValueError:
+        return None
+    return min(wait, MAX_RETRY_AFTER) if 0 <= wait < math.inf else None
 
 
 def _seconds(value: str | None, now: float) -> float | None:

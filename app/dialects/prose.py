@@ -9,12 +9,14 @@ MAX_SHOWN: Final = 400
 
 _ACCOUNT = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])")
 _TOKEN = re.compile(r"\bcf(?:ut|at|k)_[\w-]+|\bBearer\s+\S+")
-_REQUEST_ID = re.compile(r"\s*\([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\)")
+# What begins with a run of something does so only at the run's beginning: tried at each of its places, a long run would
+# take time with the square of its length.
+_REQUEST_ID = re.compile(r"(?<!\s)\s*\([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\)")
 _HEAD = re.compile(r"^(?:(?:\d{3,5}|AiError|InferenceUpstreamError|AiInternalError|Bad input|Error)\s*:\s*)+")
-_ECHO = re.compile(r"""[\s,(\[{]*(?:\binput_value=|['"]input['"]\s*:).*""", re.DOTALL)
+_ECHO = re.compile(r"""(?<![\s,(\[{])[\s,(\[{]*(?:\binput_value=|['"]input['"]\s*:).*""", re.DOTALL)
 
 _OVERFLOW = re.compile(
-    r"maximum context length|context (?:window|length) limit|exceed\w* th(?:e|is) model'?s? (?:maximum )?context"
+    r"maximum context length|context (?:window|length) limit|exceed\w{0,3} th(?:e|is) model'?s? (?:maximum )?context"
     r"|max_(?:completion_)?tokens is too large",
     re.IGNORECASE,
 )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import Any
+from typing import Any, Final
 
 from app.core.usage import estimate_tokens
 from app.wire.codec import encode
+
+MOST_TOKENS: Final = 10**8
+"""Of one answer: about a hundred times the largest context window. A larger figure is a defect and tells nothing."""
+
+MOST_NEURONS: Final = 10**7
+"""Likewise: ten times what filling the largest window costs with the dearest model."""
 
 
 def json_text(value: Any) -> str:  # noqa: ANN401 - any JSON
@@ -51,19 +56,18 @@ def name_of(value: Any) -> str | None:  # noqa: ANN401 - any JSON
 
 
 def count_of(value: Any) -> int:  # noqa: ANN401 - any JSON
-    """Read a number of tokens; whatever is none, is 0."""
+    """Read a number of tokens; whatever is none, or cannot be believed, is 0."""
     if type(value) is int:
-        return max(value, 0)
-    if type(value) is float and math.isfinite(value):
-        return max(int(value), 0)
+        return value if 0 < value <= MOST_TOKENS else 0
+    # The comparison is false for what is not a number.
+    if type(value) is float and 0 < value <= MOST_TOKENS:
+        return int(value)
     return 0
 
 
 def amount_of(value: Any) -> float:  # noqa: ANN401 - any JSON
-    """Read a number of neurons; whatever is none, is 0."""
-    if type(value) is float:
-        return value if math.isfinite(value) and value > 0 else 0.0
-    return float(value) if type(value) is int and 0 < value < 10**15 else 0.0
+    """Read a number of neurons; whatever is none, or cannot be believed, is 0."""
+    return float(value) if (type(value) is float or type(value) is int) and 0 < value <= MOST_NEURONS else 0.0
 
 
 def estimate_json_tokens(value: Any) -> int:  # noqa: ANN401 - any JSON

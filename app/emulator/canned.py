@@ -19,12 +19,14 @@ class Canned:
         body: Bytes.
         content_type: Content type, or nothing.
         headers: More headers.
+        retry_date: Seconds from now to the date in `Retry-After`, where it holds a date.
     """
 
     status: int
     body: bytes
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    retry_date: float | None = None
 
 
 def _coded(status: int, code: int, message: str, *, empty: bool = False) -> Canned:
@@ -43,10 +45,36 @@ def _page(status: int, code: int, words: str) -> Canned:
     return Canned(status, page.encode(), _HTML)
 
 
+_PAGES = {
+    200: "Please wait a moment",
+    500: "Internal server error",
+    502: "Bad gateway",
+    503: "Service temporarily unavailable",
+    504: "Gateway time-out",
+    520: "Web server is returning an unknown error",
+    521: "Web server is down",
+    522: "Connection timed out",
+    523: "Origin is unreachable",
+    524: "A timeout occurred",
+    525: "SSL handshake failed",
+    526: "Invalid SSL certificate",
+    527: "Railgun listener to origin error",
+    530: "Origin DNS error",
+}
+_PAGE_NOTES = {200: "a page where an answer should be", 524: "the edge gave up waiting"}
+_RATE = "AiError: rate limiting: inference request per min rate reached"
+
+
+def _wait(about: str, retry_date: float | None = None, **headers: str) -> tuple[Canned, str, str]:
+    body = _coded(429, 3021, _RATE).body
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Canned(429, body, headers=named, retry_date=retry_date), about, "429 and Retry-After"
+
+
 # name: (answer, what it is, what it stands for)
 FAILURES: dict[str, tuple[Canned, str, str]] = {
     "rate-limited": (
-        _coded(429, 3021, "AiError: rate limiting: inference request per min rate reached"),
+        _coded(429, 3021, _RATE),
         "the per-minute limit of a model",
         "Q35",
     ),
@@ -254,12 +282,30 @@ FAILURES: dict[str, tuple[Canned, str, str]] = {
         "a failure under status 200",
         "envelope variants",
     ),
-    "html-502": (_page(502, 502, "Bad gateway"), "the edge's page", "edge and transport"),
-    "html-503": (_page(503, 503, "Service temporarily unavailable"), "the edge's page", "edge and transport"),
-    "html-520": (_page(520, 520, "Web server is returning an unknown error"), "the edge's page", "edge and transport"),
-    "html-524": (_page(524, 524, "A timeout occurred"), "the edge gave up waiting", "edge and transport"),
+    **{
+        f"html-{status}": (
+            _page(status, status, words),
+            _PAGE_NOTES.get(status, "the edge's page"),
+            "edge and transport",
+        )
+        for status, words in _PAGES.items()
+    },
     "error-1015": (_page(429, 1015, "You are being rate limited"), "the edge's limit by address", "edge and transport"),
     "error-1101": (Canned(500, b"error code: 1101", "text/plain"), "a Worker's exception", "edge and transport"),
+    "error-1102": (Canned(503, b"error code: 1102", "text/plain"), "a Worker out of CPU time", "edge and transport"),
+    "empty-200": (Canned(200, b"", ""), "a success without a word", "edge and transport"),
     "empty-429": (Canned(429, b"", ""), "a limit without a word", "edge and transport"),
+    "empty-500": (Canned(500, b"", ""), "a failure without a word", "edge and transport"),
     "empty-502": (Canned(502, b"", ""), "a failure without a word", "edge and transport"),
+    "empty-503": (Canned(503, b"", ""), "a failure without a word", "edge and transport"),
+    "empty-504": (Canned(504, b"", ""), "a failure without a word", "edge and transport"),
+    "retry-after-seconds": _wait("a wait in seconds", retry_after="1"),
+    "retry-after-zero": _wait("a wait of no seconds", retry_after="0"),
+    "retry-after-fraction": _wait("a wait in parts of a second, which the standard does not have", retry_after="0.25"),
+    "retry-after-ms": _wait("a wait in milliseconds, in OpenAI's header", retry_after_ms="250"),
+    "retry-after-date": _wait("a wait until a date, two seconds ahead", retry_date=2.0),
+    "retry-after-past": _wait("a wait until a date that is over", retry_date=-60.0),
+    "retry-after-long": _wait("a wait of a day", retry_after="86400"),
+    "retry-after-negative": _wait("a wait of less than nothing", retry_after="-5"),
+    "retry-after-junk": _wait("a wait that is no time", retry_after="soon"),
 }

@@ -49,12 +49,20 @@ class Model:
             return tuple(stated)
         return ("low", "medium", "high") if self.facts.get("reasoning") else ()
 
-    def neurons(self, prompt: int, completion: int) -> float:
-        """Return what a call costs in neurons."""
+    def neurons(self, prompt: int, completion: int, cached: int = 0) -> float:
+        """Return what a call costs in neurons.
+
+        Args:
+            prompt: Tokens of the prompt, the cached ones included.
+            completion: Tokens generated.
+            cached: Prompt tokens found in the cache; they are cheaper where the model has a price for them.
+        """
+        price = self.facts.get("price", {})
         rates = self.facts.get("neurons_per_m") or {
-            side: self.facts.get("price", {}).get(side, 0) / USD_PER_NEURON for side in ("input", "output")
+            side: price.get(side, 0) / USD_PER_NEURON for side in ("input", "output")
         }
-        return round(float(prompt * rates["input"] + completion * rates["output"]) / 1e6, 4)
+        saved = cached * (rates["input"] - price["cached_input"] / USD_PER_NEURON) if "cached_input" in price else 0.0
+        return round(float(prompt * rates["input"] + completion * rates["output"] - saved) / 1e6, 4)
 
 
 @functools.cache

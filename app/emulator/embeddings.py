@@ -52,6 +52,7 @@ def dimensions_of(model: Model) -> int:
 
 _CONTEXTS: dict[str, Any] = {
     "type": "array",
+    "minItems": 1,
     "items": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
 }
 
@@ -77,18 +78,22 @@ def openai_embeddings(body: Json, model: Model) -> dict[str, Any]:
 
 
 def native_embeddings(body: Json, model: Model) -> dict[str, Any]:
-    """Answer `/ai/run` for an embedding model.
+    """Answer `/ai/run` for an embedding model; unlike `/ai/v1/embeddings` it tells no usage.
 
     Returns `{shape, data, pooling}`, or scores `{response: [{id, score}]}` for `query` with `contexts`.
     """
-    if isinstance(body, dict) and "contexts" in body:
+    if isinstance(body, dict) and "contexts" in body and model.id.endswith("bge-m3"):
         return _contexts(body, model)
-    key = "queries" if isinstance(body, dict) and "queries" in body else "text"
-    if isinstance(body, dict) and "documents" in body:
-        key = "documents"
-    pooling = {"enum": ["mean", "cls"]}
-    schema = {"type": "object", "properties": {key: _TEXTS, "pooling": pooling}, "required": [key]}
+    key = "text"
+    if "qwen3-embedding" in model.id and isinstance(body, dict):
+        key = next((name for name in ("queries", "documents") if name in body), key)
+    schema = {"type": "object", "properties": {key: _TEXTS, **_options(model)}, "required": [key]}
     texts = _texts(body, schema, key, model)
+    if body.get("instruction"):
+        # An instruction is read before each query, so the vector is another one.
+        texts = [f"{body['instruction']} {text}" for text in texts]
+    if body.get("pooling") == "cls":
+        texts = [f"cls {text}" for text in texts]
     result: dict[str, Any] = {
         "shape": [len(texts), dimensions_of(model)],
         "data": [vector(text, dimensions_of(model)) for text in texts],
@@ -96,6 +101,15 @@ def native_embeddings(body: Json, model: Model) -> dict[str, Any]:
     if "bge" in model.id:
         result["pooling"] = body.get("pooling", "cls" if model.id.endswith("bge-m3") else "mean")
     return result
+
+
+def _options(model: Model) -> dict[str, Any]:
+    """Return the schema of what a model takes beside its texts; other fields are ignored."""
+    if model.id.endswith("bge-m3"):
+        return {"truncate_inputs": {"type": "boolean"}}
+    if "bge" in model.id:
+        return {"pooling": {"enum": ["mean", "cls"]}}
+    return {"instruction": {"type": "string"}} if "qwen3-embedding" in model.id else {}
 
 
 def rerank(body: Json) -> dict[str, Any]:
@@ -131,9 +145,12 @@ def _texts(body: Json, schema: Mapping[str, Any], key: str, model: Model) -> lis
     _checked(body, schema)
     value = body[key]
     texts: list[str] = [value] if isinstance(value, str) else value
-    most = model.facts.get("max_input_tokens")
-    if most and any(count(text) > most for text in texts):
-        raise engine_refused(f"The input is longer than the model's {most} tokens.")
+    most = int(model.facts.get("max_input_tokens") or model.facts.get("context_window") or 0)
+    longest = max(map(count, texts))
+    if most and longest > most:
+        if body.get("truncate_inputs") is True:
+            return ["".join(tokenize(text)[:most]) for text in texts]
+        raise engine_refused(f"{longest} tokens of input exceed the model's maximum context length of {most} tokens.")
     return texts
 
 

@@ -102,7 +102,7 @@ def generate(ask: Ask, *, seed: int, serial: int, cached: int = 0) -> Generation
         completion=spent,
         cached=cached,
         reasoning=min(thinking, spent),
-        neurons=ask.model.neurons(ask.prompt_count, spent),
+        neurons=ask.model.neurons(ask.prompt_count, spent, cached),
     )
     return replace(made, usage=usage)
 

@@ -6,6 +6,9 @@ import orjson
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.emulator.capacity import Place
+from app.emulator.connection import Connection
+from app.emulator.jsonvalue import Json
 from app.emulator.state import EmulatorState, Received
 
 CONTROL_PREFIX = "/_emulator/"
@@ -13,17 +16,26 @@ _LARGEST_KEPT = 1024 * 1024
 _HIDDEN = {"authorization", "x-auth-key", "cf-aig-authorization"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Incoming:
     """A request with its body read.
 
     Attributes:
         record: Its entry in the log.
         body: Raw bytes.
+        place: Its place at the model, once it has one.
     """
 
     record: Received
     body: bytes
+    place: Place | None = None
+
+    def parsed(self) -> Json:
+        """Return the body as JSON; nothing where it is not."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
 
 
 class Recorder:
@@ -46,23 +58,23 @@ class Recorder:
         record = _noted(scope, self._state.next_serial())
         self._state.received.append(record)
         body = await _whole_body(receive, record)
-        scope["emulator.incoming"] = Incoming(record, body)
+        incoming = scope["emulator.incoming"] = Incoming(record, body)
+        connection: Connection = scope["emulator.connection"]
         ray = self._state.ray(record.number)
         gateway = "cf-aig-gateway-id" in record.headers or scope["path"].startswith("/v1/")
 
         async def listen() -> Message:
             message = await receive()
-            if message["type"] == "http.disconnect" and not record.completed:
+            if message["type"] == "http.disconnect" and not record.completed and not connection.broken:
                 record.closed_early = True
             return message
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                headers = [*message.get("headers", []), (b"cf-ray", ray.encode()), (b"server", b"cloudflare")]
-                headers.append((b"cf-ai-req-id", ray[:16].encode()))
-                if gateway:
-                    headers += [(b"cf-aig-log-id", ray[:12].encode()), (b"cf-aig-cache-status", b"MISS")]
+                headers = [*message.get("headers", [])]
+                known = {name for name, _ in headers}
+                headers += [stamp for stamp in _stamps(ray, gateway=gateway) if stamp[0] not in known]
                 message = {**message, "headers": headers}
             elif not message.get("more_body", False):
                 record.completed = not record.closed_early
@@ -73,6 +85,15 @@ class Recorder:
             await self._app(scope, listen, stamped)
         finally:
             self._state.in_flight -= 1
+            if incoming.place is not None:
+                incoming.place.leave()
+
+
+def _stamps(ray: str, *, gateway: bool) -> list[tuple[bytes, bytes]]:
+    stamps = [(b"cf-ray", ray.encode()), (b"server", b"cloudflare"), (b"cf-ai-req-id", ray[:16].encode())]
+    if gateway:
+        stamps += [(b"cf-aig-log-id", ray[:12].encode()), (b"cf-aig-cache-status", b"MISS")]
+    return stamps
 
 
 def _noted(scope: Scope, serial: int) -> Received:

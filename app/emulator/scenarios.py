@@ -1,6 +1,7 @@
 """The table of scenarios: a name, what it does, and which quirk it stands for (numbers are explained in QUIRKS.md).
 
-Each can be had by asking for the model `@cf/emulator/<name>`, or queued for any model on the control plane.
+Each can be had by asking for the model `@cf/emulator/<name>`, by the header `x-emulator-fault: <name>`, queued for any
+model on the control plane, or for good from the command line.
 """
 
 import math
@@ -10,6 +11,8 @@ from typing import Any, Literal
 
 from app.emulator import wire
 from app.emulator.canned import FAILURES, Canned
+from app.emulator.delivery import PLAIN as AS_MADE
+from app.emulator.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,13 @@ class Scenario:
         traits: Wire habits that replace the model's.
         fault: What happens to a stream.
         framing: How frames are written.
+        delivery: How the body is put on the wire.
+        opening: What comes of the request: an `answer`, or the end of its connection by a `close` or a `reset`.
         stream_json: What a stream request is answered with instead of a stream.
         first_byte: Seconds before the first byte, `inf` for never.
-        seconds: Pause that `fault` uses.
+        seconds: Pause that `fault` and `delivery` use.
         repeat_list: Whether every page of the model list is the first.
+        numbered_bytes: Whether sounds and pictures come as objects whose keys are the places of their bytes.
     """
 
     name: str
@@ -39,20 +45,40 @@ class Scenario:
     traits: Mapping[str, Any] = field(default_factory=dict)
     fault: wire.Fault = wire.whole
     framing: wire.Framing = wire.PLAIN
+    delivery: Delivery = AS_MADE
+    opening: Literal["answer", "close", "reset"] = "answer"
     stream_json: Literal["", "answer", "empty", "error"] = ""
     first_byte: float = 0.0
     seconds: float = 0.0
     repeat_list: bool = False
+    numbered_bytes: bool = False
 
 
 PLAIN = Scenario("plain", "a gpt-oss-like model that behaves", "gpt-oss streams")
 
 _BEHAVIOURS = (
     PLAIN,
+    Scenario("reset", "the connection is reset before any answer", "edge and transport", opening="reset"),
+    Scenario("closed", "the connection is closed before any answer", "edge and transport", opening="close"),
+    Scenario("reset-first", "the connection is reset after the headers", "edge and transport", fault=wire.reset_first),
+    Scenario(
+        "reset-mid-stream", "the connection is reset after some text", "edge and transport", fault=wire.reset_mid_stream
+    ),
     Scenario("cut", "the connection breaks after some text", "Q50", fault=wire.cut),
     Scenario("cut-first", "the connection breaks after the headers", "Q50", fault=wire.cut_first),
+    Scenario("cut-frame", "the connection breaks in the middle of a frame", "Q50", fault=wire.cut_frame),
     Scenario("cut-clean", "the stream ends after some text, in good order", "Q50", fault=wire.cut_clean),
+    Scenario(
+        "cut-frame-clean", "the body ends in the middle of a frame, in good order", "Q50", fault=wire.cut_frame_clean
+    ),
     Scenario("no-done", "finish reason and usage, but no terminator", "Q50", fault=wire.no_done),
+    Scenario("empty-stream", "headers and an empty body", "Q50", fault=wire.nothing),
+    Scenario(
+        "length-long", "the body is shorter than announced", "edge and transport", delivery=Delivery(length="long")
+    ),
+    Scenario(
+        "length-short", "the body is longer than announced", "edge and transport", delivery=Delivery(length="short")
+    ),
     Scenario("trailing", "frames and a second terminator after the first", "the end of a stream", fault=wire.trailing),
     Scenario(
         "error-mid-stream", "an error envelope after some text", "errors in a stream", fault=wire.error_mid_stream
@@ -64,18 +90,62 @@ _BEHAVIOURS = (
         fault=wire.error_mid_stream_object,
     ),
     Scenario("error-first-frame", "an error as the only frame", "errors in a stream", fault=wire.error_first_frame),
+    Scenario(
+        "quota-in-stream", "the spent quota as the only frame", "errors in a stream, Q33", fault=wire.quota_in_stream
+    ),
     Scenario("json-for-stream", "a whole JSON answer to a stream request", "framing", stream_json="answer"),
     Scenario("json-empty-for-stream", "an empty JSON result to a stream request", "Q6", stream_json="empty"),
     Scenario("json-error-for-stream", "a failure envelope under 200", "framing", stream_json="error"),
     Scenario("slow", "a pause before every frame", "framing", fault=wire.slow, seconds=0.05),
+    Scenario("drip", "a pause before every byte", "framing", delivery=Delivery(writes="bytes"), seconds=0.002),
     Scenario("slow-first", "a long wait before the first byte", "framing", first_byte=2.0),
+    Scenario("pause", "some text, a silence, then the rest", "edge and transport", fault=wire.pause, seconds=1.0),
     Scenario("stall", "some text, then silence until the client leaves", "edge and transport", fault=wire.stall),
+    Scenario(
+        "stall-first", "headers, then silence until the client leaves", "edge and transport", fault=wire.stall_first
+    ),
     Scenario("hang", "no answer at all", "edge and transport", first_byte=math.inf),
+    Scenario(
+        "numbered-bytes",
+        "a sound or a picture as an object whose keys are the places of its bytes",
+        "Q57",
+        numbered_bytes=True,
+    ),
     Scenario("garbage-frame", "frames that are not JSON", "framing", fault=wire.garbage_frame),
+    Scenario("garbage-bytes", "a frame that is not UTF-8", "framing", fault=wire.garbage_bytes),
+    Scenario(
+        "duplicate-frames",
+        "role, finish, usage and comments come twice, text never",
+        "framing, Q3",
+        fault=wire.duplicate_frames,
+    ),
+    Scenario("huge-frame", "one frame is padded to more than a mebibyte", "framing", fault=wire.huge_frame),
     Scenario("crlf", "lines end with CRLF", "framing", framing=wire.Framing(newline=b"\r\n")),
+    Scenario("cr", "lines end with CR", "framing", framing=wire.Framing(newline=b"\r")),
+    Scenario("bom", "the stream begins with a byte order mark", "framing", framing=wire.Framing(bom=True)),
     Scenario("no-space-data", "no blank after `data:`", "framing", framing=wire.Framing(prefix=b"data:")),
-    Scenario("comments", "comment lines between frames", "framing", framing=wire.Framing(comments=True)),
-    Scenario("split", "one byte at a time", "framing", framing=wire.Framing(bytewise=True)),
+    Scenario("comments", "comment lines between frames", "framing", framing=wire.Framing(before=(b": keep-alive",))),
+    Scenario(
+        "event-names",
+        "events of an unknown name between frames",
+        "framing",
+        framing=wire.Framing(before=(b'event: ping\ndata: {"type":"ping"}',)),
+    ),
+    Scenario(
+        "sse-fields",
+        "`id`, `retry` and unknown fields in every frame",
+        "framing",
+        framing=wire.Framing(fields=(b"id: 7", b"retry: 3000", b"colour: green")),
+    ),
+    Scenario("split", "one byte at a time", "framing", delivery=Delivery(writes="bytes")),
+    Scenario(
+        "split-utf8",
+        "writes that end inside a character",
+        "framing",
+        delivery=Delivery(writes="characters"),
+    ),
+    Scenario("one-write", "everything in one write", "framing", delivery=Delivery(writes="one")),
+    Scenario("gzip", "compressed, though nobody asked for it", "framing", delivery=Delivery(gzip=True)),
     Scenario("null-usage", "usage is null", "Q22", traits={"usage": "null"}),
     Scenario("no-usage", "no usage anywhere", "Q38", traits={"usage": "none"}),
     Scenario("zero-usage", "usage is all zeros", "Q38", traits={"usage": "zero"}),

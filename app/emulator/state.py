@@ -2,10 +2,18 @@
 
 import hashlib
 import itertools
+import socket
+import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from app.emulator.account import Accounts, Clock, Terms
+from app.emulator.capacity import Capacity
+from app.emulator.chaos import Chaos
+from app.emulator.rights import EVERYTHING, Rights
+from app.emulator.transcripts import Library
 
 # The one fault that is about a listing by its nature.
 LISTING_FAULT = "list-repeats"
@@ -25,7 +33,9 @@ class Received:
         body: Parsed JSON; `None` when it is not JSON or larger than 1 MiB.
         size: Bytes of the body.
         model: The model, once known.
-        scenario: The scenario that was played.
+        scenario: The scenario that was played, or the recording.
+        chaos: The kind of fault that chance chose.
+        neurons: What it cost.
         status: Status answered.
         completed: Whether the whole answer was sent.
         closed_early: Whether the client left before that.
@@ -40,6 +50,8 @@ class Received:
     size: int = 0
     model: str | None = None
     scenario: str | None = None
+    chaos: str | None = None
+    neurons: float = 0.0
     status: int | None = None
     completed: bool = False
     closed_early: bool = False
@@ -91,23 +103,51 @@ class EmulatorState:
     Args:
         account_id: The one account, or `None` for any.
         token: The one token, or `None` for any.
-        seed: Seed of texts, ids and cf-ray values.
+        seed: Seed of texts, ids, cf-ray values and chaos.
         token_delay: Seconds between chunks.
+        terms: What accounts may do.
+        capacity: Requests that one model serves at a time.
+        clock: Gives Unix time in seconds.
+        faults: The first of the queue.
+        chaos: Faults by chance.
+        library: Recordings to answer from.
+        rights: What the token may do.
     """
 
-    def __init__(self, account_id: str | None, token: str | None, seed: int, token_delay: float) -> None:
+    def __init__(
+        self,
+        account_id: str | None,
+        token: str | None,
+        seed: int,
+        token_delay: float,
+        *,
+        terms: Terms,
+        capacity: int | None,
+        clock: Clock,
+        faults: Iterable[QueuedFault] = (),
+        chaos: Chaos | None = None,
+        library: Library | None = None,
+        rights: Rights = EVERYTHING,
+    ) -> None:
         self.account_id = account_id
         self.token = token
         self.seed = seed
         self.token_delay = token_delay
+        self.clock = clock
+        self.accounts = Accounts(terms, clock)
+        self.capacity = Capacity(capacity)
+        self.chaos = chaos
+        self.library = library
+        self.rights = rights
         self.received: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
-        self.faults: list[QueuedFault] = []
+        self.faults: list[QueuedFault] = list(faults)
         self.open_streams = 0
         self.in_flight = 0
         self.agreed: set[str] = set()
         self.batches: dict[str, Batch] = {}
         self._prefixes: dict[tuple[str, str], tuple[str, ...]] = {}
         self._serials = itertools.count(1)
+        self._refusing: socket.socket | None = None
 
     def next_serial(self) -> int:
         """Return the next request's number."""
@@ -116,6 +156,18 @@ class EmulatorState:
     def ray(self, serial: int) -> str:
         """Return the `cf-ray` of a request."""
         return hashlib.blake2b(f"{self.seed}:{serial}".encode(), digest_size=8).hexdigest() + "-AMS"
+
+    def refusing_address(self) -> tuple[str, int]:
+        """Return an address where every connection is refused, for as long as the emulator lives.
+
+        Its port is taken and nobody listens there: no other program can come to answer at it.
+        """
+        if self._refusing is None:
+            self._refusing = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._refusing.bind(("127.0.0.1", 0))
+            weakref.finalize(self, self._refusing.close)
+        host, port = self._refusing.getsockname()
+        return str(host), int(port)
 
     def take_fault(self, path: str, model: str | None, *, paid_model: bool = False) -> QueuedFault | None:
         """Return the first queued fault that fits a request, and count it off.

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.emulator import wire
 from app.emulator.answers import chat_completion, response_object, run_result
 from app.emulator.ask import Ask, Route, read_ask
 from app.emulator.endpoint import Visit
@@ -46,6 +45,7 @@ def answer_text(visit: Visit, body: Json, route: Route) -> Reply:
     cached = visit.state.cached_tokens(model.id, affinity, ask.prompt)
     serial = visit.incoming.record.number
     made = generate(ask, seed=visit.state.seed, serial=serial, cached=cached)
+    visit.charge(made.usage.neurons)
     if ask.stream and (streamed := _streamed(visit, ask, made)) is not None:
         return streamed
     return visit.reply(_unstreamed(ask, made))
@@ -111,5 +111,4 @@ def _streamed(visit: Visit, ask: Ask, made: Generation) -> Reply | None:
     if scenario.stream_json == "answer" or ask.schema is not None:
         return None  # JSON mode cannot stream (Q27)
     frames: Iterable[Frame] = chat_frames(ask, made) if ask.route == "chat" else run_frames(ask, made)
-    parts = scenario.fault(frames, scenario.seconds)
-    return visit.stream(wire.steps(parts, scenario.framing))
+    return visit.stream(frames)

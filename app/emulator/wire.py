@@ -15,6 +15,7 @@ class Signal(enum.Enum):
 
     DONE = "done"
     CUT = "cut"
+    RESET = "reset"
     SILENCE = "silence"
 
 
@@ -25,8 +26,15 @@ class Wait:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Bytes past the announced length of a body; the connection closes behind them."""
+
+    data: bytes
+
+
 Part = Frame | bytes | Signal | Wait
-Step = bytes | Signal | Wait
+Step = bytes | Signal | Wait | Spill
 Fault = Callable[[Iterable[Frame], float], Iterator[Part]]
 
 
@@ -37,14 +45,16 @@ class Framing:
     Attributes:
         newline: Line ending.
         prefix: Field name and what follows it.
-        bytewise: Whether each byte is a write of its own.
-        comments: Whether comment lines come between frames.
+        before: Blocks of their own before every frame: comments, or events of another name.
+        fields: Lines inside every frame, before its data.
+        bom: Whether the stream begins with a byte order mark.
     """
 
     newline: bytes = b"\n"
     prefix: bytes = b"data: "
-    bytewise: bool = False
-    comments: bool = False
+    before: tuple[bytes, ...] = ()
+    fields: tuple[bytes, ...] = ()
+    bom: bool = False
 
 
 PLAIN = Framing()
@@ -58,40 +68,41 @@ def whole(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
 
 def steps(parts: Iterable[Part], framing: Framing) -> Iterator[Step]:
     """Write parts as server-sent events; each step is one write."""
+    end = framing.newline
+    before = b"".join(block.replace(b"\n", end) + end * 2 for block in framing.before)
+    fields = b"".join(line + end for line in framing.fields)
+    if framing.bom:
+        yield b"\xef\xbb\xbf"
     for part in parts:
         match part:
             case dict():
                 data = orjson.dumps(part)
             case Signal.DONE:
                 data = b"[DONE]"
-            case bytes():
-                yield from _written(part, framing)
-                continue
             case _:
                 yield part
                 continue
-        if framing.comments:
-            yield b": keep-alive" + framing.newline * 2
-        yield from _written(framing.prefix + data + framing.newline * 2, framing)
+        if before:
+            yield before
+        yield fields + framing.prefix + data + end * 2
 
 
-def _written(data: bytes, framing: Framing) -> Iterator[bytes]:
-    if framing.bytewise:
-        yield from (data[place : place + 1] for place in range(len(data)))
-    else:
-        yield data
-
-
-def body_steps(body: bytes, fault: Fault, seconds: float, *, bytewise: bool) -> Iterator[Step]:
+def body_steps(body: bytes, fault: Fault, seconds: float) -> Iterator[Step]:
     """Write an unstreamed body, under the stream faults that make sense for one."""
-    half = len(body) // 2
     if fault is slow:
         yield Wait(seconds)
-    if fault is cut or fault is stall:
-        yield body[:half]
-        yield Signal.CUT if fault is cut else Signal.SILENCE
+    if fault not in _ON_BODY:
+        yield body
         return
-    yield from _written(body, Framing(bytewise=bytewise))
+    share, then = _ON_BODY[fault]
+    sent = int(len(body) * share)
+    if sent:
+        yield body[:sent]
+    if fault is pause:
+        yield Wait(seconds)
+        yield body[sent:]
+    if then is not None:
+        yield then
 
 
 def _parted(frames: Iterable[Frame], texts: int = 3) -> tuple[list[Frame], list[Frame]]:
@@ -133,6 +144,36 @@ def cut_first(_frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
     yield Signal.CUT
 
 
+def cut_frame(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Some text, then the connection breaks in the middle of a frame."""
+    yield from cut_frame_clean(frames, _seconds)
+    yield Signal.CUT
+
+
+def cut_frame_clean(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Some text, then an orderly end in the middle of a frame."""
+    before, after = _parted(frames)
+    yield from before
+    broken = orjson.dumps(after[0] if after else before[-1])
+    yield b"data: " + broken[: len(broken) // 2]
+
+
+def reset_first(_frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Headers, then the connection is reset."""
+    yield Signal.RESET
+
+
+def reset_mid_stream(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Some text, then the connection is reset."""
+    yield from _parted(frames)[0]
+    yield Signal.RESET
+
+
+def nothing(_frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Headers and an orderly end, with nothing between."""
+    return iter(())
+
+
 def cut_clean(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
     """Some text, then an orderly end with neither finish reason nor terminator."""
     yield from _parted(frames)[0]
@@ -145,6 +186,10 @@ def no_done(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
 
 ERROR_FRAME: Frame = {
     "errors": [{"code": 3040, "message": "AiError: Capacity temporarily exceeded, please try again."}],
+    "success": False,
+}
+QUOTA_FRAME: Frame = {
+    "errors": [{"code": 3036, "message": "AiError: you have used up your daily free allocation of 10,000 neurons"}],
     "success": False,
 }
 ERROR_OBJECT: Frame = {"error": {"message": "The engine stopped.", "type": "server_error", "code": 8005}}
@@ -168,6 +213,11 @@ def error_first_frame(_frames: Iterable[Frame], _seconds: float) -> Iterator[Par
     yield ERROR_FRAME
 
 
+def quota_in_stream(_frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """The spent quota is all the stream says."""
+    yield QUOTA_FRAME
+
+
 def slow(frames: Iterable[Frame], seconds: float) -> Iterator[Part]:
     """A pause before every frame."""
     for frame in frames:
@@ -180,6 +230,20 @@ def stall(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
     """Some text, then silence for ever."""
     yield from _parted(frames)[0]
     yield Signal.SILENCE
+
+
+def stall_first(_frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Headers, then silence for ever."""
+    yield Signal.SILENCE
+
+
+def pause(frames: Iterable[Frame], seconds: float) -> Iterator[Part]:
+    """Some text, a silence, then all the rest."""
+    before, after = _parted(frames)
+    yield from before
+    yield Wait(seconds)
+    yield from after
+    yield Signal.DONE
 
 
 def garbage_frame(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
@@ -199,3 +263,61 @@ def trailing(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
     yield Signal.DONE
     yield every[-1]
     yield Signal.DONE
+
+
+def garbage_bytes(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """A frame that is not even UTF-8 between good ones."""
+    before, after = _parted(frames)
+    yield from before
+    yield b"data: \xff\xfe\xc3\n\n"
+    yield from after
+    yield Signal.DONE
+
+
+def duplicate_frames(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """Twice every frame that adds nothing when it comes again: the role, the finish, the usage; and comments.
+
+    A frame with text, thinking or a piece of a call is never doubled: nothing tells the copy from a model that says
+    a word twice, so no reader could mend it. Nor is a frame that counts a part of the usage.
+    """
+    for frame in frames:
+        yield frame
+        if _adds_nothing(frame):
+            yield b": keep-alive\n\n: keep-alive\n\n"
+            yield frame
+    yield Signal.DONE
+
+
+def _adds_nothing(frame: Frame) -> bool:
+    if _ends(frame):
+        return True
+    delta = _choice(frame).get("delta", {})
+    return set(delta) == {"role", "content"} and delta["content"] == "" and not frame.get("usage")
+
+
+def huge_frame(frames: Iterable[Frame], _seconds: float) -> Iterator[Part]:
+    """One frame is padded to more than a mebibyte."""
+    before, after = _parted(frames)
+    every = [*before, *after]
+    place = max(len(before) - 1, 0)
+    every[place] = {**every[place], "p": "x" * _HUGE}
+    yield from every
+    yield Signal.DONE
+
+
+_HUGE = 1024 * 1024
+
+# What a fault does to a body that is no stream: how much of it comes, and what then.
+_ON_BODY: dict[Fault, tuple[float, Signal | None]] = {
+    cut: (0.5, Signal.CUT),
+    cut_first: (0.0, Signal.CUT),
+    cut_frame: (0.5, Signal.CUT),
+    cut_clean: (0.5, None),
+    cut_frame_clean: (0.5, None),
+    reset_first: (0.0, Signal.RESET),
+    reset_mid_stream: (0.5, Signal.RESET),
+    nothing: (0.0, None),
+    stall: (0.5, Signal.SILENCE),
+    stall_first: (0.0, Signal.SILENCE),
+    pause: (0.5, None),
+}

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from app.core.errors import ApiError, Internal
 from app.exchange.memory import Memory
+from app.exchange.waking import woken
 from app.store.contract import Claim, Frame, Store, StoreUnavailable
 
 LEASE_SECONDS: Final = 15.0
@@ -96,6 +97,7 @@ class Workers:
         self._places = asyncio.Semaphore(places)
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._resting = False
 
     @property
     def _store(self) -> Store:
@@ -103,6 +105,21 @@ class Workers:
         if store is None:
             raise StoreUnavailable
         return store
+
+    @property
+    def running(self) -> int:
+        """How many pieces are being done."""
+        return len(self._running)
+
+    def rest(self) -> None:
+        """Take up nothing more, because this process ends; other replicas will."""
+        self._resting = True
+        self.wake()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until what is being done is done, but no longer than that; then it is to be cancelled."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=seconds)
 
     def wake(self) -> None:
         """Say that there is new work."""
@@ -120,13 +137,11 @@ class Workers:
         try:
             while True:
                 await self._places.acquire()
-                claim = await self._next()
+                claim = None if self._resting else await self._next()
                 if claim is None:
                     self._places.release()
                     self._wake.clear()
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_SECONDS):
-                            await self._wake.wait()
+                    await woken(self._wake, POLL_SECONDS)
                     continue
                 task = asyncio.create_task(self._work(claim))
                 self._running[claim.response.id] = task
@@ -160,21 +175,21 @@ class Workers:
             if claim.attempt > 1 and (claim.last_sequence is not None or claim.attempt > MAX_ATTEMPTS):
                 raise _interrupted()  # noqa: TRY301 - it ends like every other failure of the work
             await piece.run(journal.add)
-            await piece.finish(self._store, claim, journal.take())
+            await piece.finish(self._store, claim, await journal.take())
         except ApiError as error:
-            await piece.give_up(self._store, claim, error, journal.take())
+            await piece.give_up(self._store, claim, error, await journal.take())
         except asyncio.CancelledError:
             # Either its caller has cancelled it, and the store knows, or this process ends. Then others may have it,
             # unless somebody has already seen how it began.
             with suppress(StoreUnavailable):
                 if journal.began:
-                    await piece.give_up(self._store, claim, _interrupted(), journal.take())
+                    await piece.give_up(self._store, claim, _interrupted(), await journal.take())
                 elif not journal.lost:
                     await self._store.work.release(claim)
             raise
         except Exception:  # noqa: BLE001 - whatever went wrong, the work must not stay open for ever
             _log.exception("background work failed by a defect of this proxy")
-            await piece.give_up(self._store, claim, Internal(), journal.take())
+            await piece.give_up(self._store, claim, Internal(), await journal.take())
         finally:
             keeper.cancel()
 
@@ -214,6 +229,7 @@ class Journal:
         self._bells = bells
         self._clock = clock
         self._frames: list[Frame] = []
+        self._writing = asyncio.Lock()
         self.lost = False
         self.began = False
 
@@ -221,22 +237,27 @@ class Journal:
         """Take frames; they are logged with the next batch."""
         self._frames.extend(frames)
 
-    def take(self) -> list[Frame]:
-        """The frames that are not logged yet, to be logged with the end."""
-        frames, self._frames = self._frames, []
+    async def take(self) -> list[Frame]:
+        """The frames that are not logged yet, to be logged with the end.
+
+        What is being logged is waited for: the end takes the claim away, and with it the right to log anything more.
+        """
+        async with self._writing:
+            frames, self._frames = self._frames, []
         return frames
 
     async def write(self) -> bool:
         """Log what there is; false when the work is lost."""
-        if not self._frames:
-            return True
-        frames = self.take()
-        try:
-            held = await self._store.work.append_events(self._claim, frames, self._clock())
-        except StoreUnavailable:
-            self._frames = frames + self._frames
-            raise
-        self.began = True
+        async with self._writing:
+            frames, self._frames = self._frames, []
+            if not frames:
+                return True
+            try:
+                held = await self._store.work.append_events(self._claim, frames, self._clock())
+            except StoreUnavailable:
+                self._frames = frames + self._frames
+                raise
+            self.began = True
         self._bells.ring(self._claim.response.id)
         return held
 

@@ -21,29 +21,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from app.cloudflare.documents import inline_files
 from app.core.caller import Caller
-from app.core.errors import ApiError, BadRequest, NotFound
-from app.core.events import Event, Started
-from app.core.model import Model
-from app.core.outcome import Ending, Outcome
-from app.core.request import FileContent, GenerationRequest, ImageContent, Message
+from app.core.errors import ApiError, NotFound
+from app.core.events import Event, Failed, Started
+from app.core.request import GenerationRequest
 from app.core.surface import NO_PAST, BackgroundSurface, KeptWriter, Surface, Writer
-from app.core.usage import Usage, summed
-from app.exchange import affinity
+from app.exchange.access import check_access
+from app.exchange.bodies import decoded, refuse_changes
+from app.exchange.drafting import Drafting, upstream_headers
 from app.exchange.job import Job
-from app.exchange.leg import Leg
 from app.exchange.merge import Merge, open_all
+from app.exchange.record import OK, Record
 from app.exchange.wiring import Wiring
-from app.fetch.inline import inline_images
-from app.limits.admission import Estimate, Reservation
-from app.wire.codec import CodecError, decode
-
-CLIENT_LEFT = 499
-"""The status in the record of a request whose client left before it had one."""
+from app.limits.buckets import Hold
+from app.limits.spec import micro_neurons
+from app.telemetry.spans import Trace
 
 
 class Exchange:
@@ -55,63 +49,53 @@ class Exchange:
         caller: Who asks.
         request_id: What the client sees as ``x-request-id``.
         conversation: What the client calls the conversation in the upstream's own header, if it does.
+        comments: A stream of this answer may hold comment lines.
+        asked: The headers of the client's request, names in lower case, for an AI Gateway.
 
     Attributes:
         final: The answer as it is kept; ``None`` until it has ended, and for surfaces that keep nothing.
     """
 
     def __init__(
-        self, wiring: Wiring, surface: Surface, caller: Caller, request_id: str, conversation: str | None = None
+        self,
+        wiring: Wiring,
+        surface: Surface,
+        caller: Caller,
+        request_id: str,
+        conversation: str | None = None,
+        *,
+        comments: bool = True,
+        asked: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self._wiring = wiring
         self._surface = surface
         self._caller = caller
         self.request_id = request_id
         self._conversation = conversation
-        self._began = wiring.timer()
-        self._now = wiring.clock()
-        self._first_byte: float | None = None
+        self._comments = comments
+        self._asked = asked
+        self._record = Record(
+            wiring.timer, request_id=request_id, surface=surface.name, caller=caller.id, now=wiring.clock()
+        )
         self._past = NO_PAST
         self._new_id = wiring.new_id
         self._works = False
-        self._queued = False
-        self._request: GenerationRequest | None = None
-        self._model: Model | None = None
-        self._legs: list[Leg] = []
         self._merge: Merge | None = None
-        self._reservation: Reservation | None = None
+        self._account_hold: Hold | None = None
+        self._trace: Trace | None = None
         self._writer: Writer | None = None
-        self._error: ApiError | None = None
-        self._status = CLIENT_LEFT
-        self._left = False
         self._reported = False
         self.final: Mapping[str, Any] | None = None
 
     @property
     def stream(self) -> bool:
         """The client wants a stream; known once the request is read."""
-        return self._request is not None and self._request.stream
+        return self._record.stream
 
     @property
     def headers(self) -> dict[str, str]:
         """What the answer says about how the request was served; known once it was sent."""
-        headers: dict[str, str] = {}
-        if self._model is not None:
-            headers["x-flarelay-model"] = self._model.id
-        if self._legs and self._legs[0].upstream_request_id:
-            headers["x-flarelay-upstream-request-id"] = self._legs[0].upstream_request_id
-        if dropped := self._dropped():
-            headers["x-flarelay-dropped"] = ",".join(dropped)
-        if adjusted := self._adjusted():
-            headers["x-flarelay-adjusted"] = ",".join(adjusted)
-        if self._reservation is not None:
-            headers.update(self._reservation.headers)
-        return headers
-
-    @property
-    def seconds(self) -> float:
-        """How long the exchange has taken so far."""
-        return self._wiring.timer() - self._began
+        return self._record.headers()
 
     async def open(self, raw: bytes) -> None:
         """Read, translate, admit and send the request; the two halves of it are ``read`` and ``send``.
@@ -128,12 +112,14 @@ class Exchange:
         Raises:
             ApiError: It cannot be served.
         """
-        body = _decoded(raw)
+        self._record.has_body()
+        body = decoded(raw)
         self._past = await self._wiring.memory.recall(self._caller, self._surface.wants(body))
-        request = self._request = self._surface.read(body, self._past)
-        model = self._model = self._wiring.catalogue().resolve(request.model)
+        request = self._record.request = self._surface.read(body, self._past)
+        model = self._record.model = self._wiring.catalogue().resolve(request.model)
         if model.task != "Text Generation":
             raise NotFound(f"The model '{request.model}' does not generate text ({model.task}).", param="model")
+        check_access(self._caller, request.model, model)
         return request
 
     async def send(self) -> None:
@@ -142,33 +128,24 @@ class Exchange:
         Raises:
             ApiError: As for ``open``.
         """
-        wiring = self._wiring
-        request, model = self._request, self._model
+        wiring, record = self._wiring, self._record
+        request, model = record.request, record.model
         assert request is not None  # noqa: S101 - read() came before
         assert model is not None  # noqa: S101 - read() came before
-        name = affinity.affinity(wiring.affinity_secret, self._caller, request, self._conversation)
-        headers = {affinity.HEADER: name}
-        made: dict[int, tuple[Message, ...]] = {}
-        for branch in request.branches or (request,):
-            # Choices of one answer share their conversation; what it names is fetched once.
-            messages = made.get(id(branch.messages))
-            if messages is None:
-                messages = made[id(branch.messages)] = await self._inlined(branch.messages, model)
-            limit = wiring.default_max_tokens if branch.max_tokens is None else branch.max_tokens
-            if messages is not branch.messages or limit != branch.max_tokens:
-                branch = replace(branch, messages=messages, max_tokens=limit)  # noqa: PLW2901
-            self._legs.append(Leg(wiring, branch, model, headers, self._now))
+        headers = upstream_headers(wiring, self._caller, request, self._conversation, self._asked)
+        if wiring.tracing is not None:
+            self._trace = wiring.tracing.begin(self._surface.name, request, model)
+            headers.update(self._trace.headers)
+        drafting = Drafting(wiring, self._caller, request, headers, record.now)
+        draft, self._account_hold = await record.waits.of(drafting.affordable(model))
+        record.model, record.legs = draft.model, draft.legs
         if wiring.strict:
-            _refuse_changes(self._dropped(), self._adjusted())
-        estimate = Estimate(
-            sum(leg.prompt_tokens for leg in self._legs),
-            sum(leg.sent.max_tokens or 0 for leg in self._legs),
-            stated=request.max_tokens is not None or wiring.default_max_tokens is not None,
-        )
-        self._reservation = await wiring.limits.admit(self._caller, model.id, estimate)
-        await open_all(self._legs)
-        if len(self._legs) > 1:
-            self._merge = Merge(self._legs)
+            refuse_changes(record.dropped, record.adjusted)
+        admission = wiring.limits.admit(self._caller, draft.model.id, draft.estimate)
+        record.reservation = await record.waits.of(admission)
+        await open_all(draft.legs)
+        if len(draft.legs) > 1:
+            self._merge = Merge(draft.legs)
 
     async def whole(self) -> dict[str, Any]:
         """Hear the whole answer and write it as one body.
@@ -176,19 +153,20 @@ class Exchange:
         Raises:
             ApiError: It broke off, however much of it had come.
         """
-        assert self._request is not None  # noqa: S101 - open() came before
+        record = self._record
+        request = record.request
+        assert request is not None  # noqa: S101 - open() came before
         while not self._ended:
             await self._hear_more()
-            self._first_byte = self._first_byte or self.seconds
-        if error := self._failure():
+            record.first_byte = record.first_byte or record.seconds
+        if error := record.failure:
             raise error
-        generations = [leg.generation for leg in self._legs]
         seal = self._wiring.memory.sealer(self._caller)
-        model, new_id = self._request.model, self._new_id
-        body = self.final = self._surface.body(self._request, generations, model, new_id, self._now, seal)
+        body = self._surface.body(request, record.generations, request.model, self._new_id, record.now, seal)
+        self.final = body
         if self._keeps:
-            await self._wiring.memory.keep(self._caller, self._request, self._past, body)
-        self._status = 200
+            await self._wiring.memory.keep(self._caller, request, self._past, body)
+        record.status = OK
         return body
 
     async def first(self) -> bytes:
@@ -197,19 +175,21 @@ class Exchange:
         Raises:
             ApiError: The upstream failed before it had said anything.
         """
-        assert self._request is not None  # noqa: S101 - open() came before
+        record = self._record
+        request = record.request
+        assert request is not None  # noqa: S101 - open() came before
         seal = self._wiring.memory.sealer(self._caller)
-        self._writer = self._surface.writer(self._request, self._request.model, self._new_id, self._now, seal)
+        self._writer = self._surface.writer(request, request.model, self._new_id, record.now, seal)
         blocks: list[bytes] = []
         said = False
         while not said:
             choice, events = await self._hear_more()
             said = any(type(event) is not Started for event in events)
-            if (error := self._failure()) and not any(leg.generation.parts for leg in self._legs):
+            if (error := record.failure) and not any(leg.generation.parts for leg in record.legs):
                 raise error
             blocks.append(await self._write(choice, events))
-        self._first_byte = self.seconds
-        self._status = 200
+        record.first_byte = record.seconds
+        record.status = OK
         return b"".join(blocks)
 
     async def more(self) -> bytes:
@@ -220,45 +200,71 @@ class Exchange:
                 return block
         return b""
 
+    @property
+    def ending(self) -> bool:
+        """The answer has come to its end; what is left is to keep it, to send it or to leave it to a worker."""
+        return self._record.error is not None or self._record.queued or bool(self._record.legs and self._ended)
+
+    @property
+    def begun(self) -> bool:
+        """The first bytes of a streamed answer exist."""
+        return self._writer is not None and self._record.first_byte is not None
+
+    async def break_off(self, error: ApiError) -> bytes:
+        """End a streamed answer, after its first bytes and before its end, whose task was stopped; its last bytes."""
+        if self._merge is None:
+            return await self._write(0, self._record.legs[0].break_off(error))
+        # What the other choices have said meanwhile is not known here; one failing choice fails them all.
+        self._record.error = error
+        assert self._writer is not None  # noqa: S101 - first() came before
+        return self._writer.feed(Failed(error), 0)
+
     def fail(self, error: ApiError) -> None:
         """Note why the exchange ended before an answer began."""
-        self._error = error
-        self._status = error.status
+        self._record.error = error
+        self._record.status = error.status
 
     def skip(self) -> None:
         """Note that the request, which was read, is answered without its being sent."""
-        self._status = 200
+        self._record.status = OK
 
     def leave(self) -> None:
         """Note that the client has left."""
-        self._left = True
+        self._record.left = True
 
     async def settle(self) -> None:
         """Close what is open, account for what was used, and report. Safe to call again; never raises ApiError."""
         if self._reported:
             return
         self._reported = True
+        record = self._record
+        legs = record.legs
         try:
             if self._merge is not None:
                 await self._merge.aclose()
-            finished = not self._left and self._failure() is None
-            if len(self._legs) == 1:
-                await self._legs[0].close(finished=finished)
-            elif self._legs:
-                await asyncio.gather(*(leg.close(finished=finished) for leg in self._legs))
+            finished = not record.left and record.failure is None
+            if len(legs) == 1:
+                await legs[0].close(finished=finished)
+            elif legs:
+                await asyncio.gather(*(leg.close(finished=finished) for leg in legs))
         finally:
-            usages = [usage for leg in self._legs if (usage := leg.settled_usage()) is not None]
-            usage = summed(usages) if usages else None
+            usage, cost = record.spent() or (None, None)
+            if self._account_hold is not None:
+                self._account_hold.settle(0, micro_neurons(cost.neurons) if cost is not None else 0)
             try:
-                if self._reservation is not None:
-                    await self._reservation.settle(usage)
+                if record.reservation is not None:
+                    await record.reservation.settle(usage, cost)
             finally:
-                self._wiring.report(self._outcome(usage))
+                outcome = record.outcome(usage, cost)
+                self._wiring.report(outcome)
+                if self._trace is not None:
+                    self._trace.end(outcome, record.generations)
 
     @property
     def background(self) -> bool:
         """The client does not wait for the answer; known once the request is read."""
-        return self._keeps and self._request is not None and self._request.raw.get("background") is True
+        request = self._record.request
+        return self._keeps and request is not None and request.raw.get("background") is True
 
     async def enqueue(self, raw: bytes, surface: BackgroundSurface) -> dict[str, Any]:
         """Leave the request that was read to a worker; return the Response object of work that waits.
@@ -266,143 +272,59 @@ class Exchange:
         Raises:
             StoreUnavailable: It could not be left.
         """
-        request, memory = self._request, self._wiring.memory
+        request, memory = self._record.request, self._wiring.memory
         assert request is not None  # noqa: S101 - read() came before
         assert memory.store is not None  # noqa: S101 - without a store there is no background
-        queued = surface.queued(request, self._new_id("resp_"), self._now)
-        job = Job(raw.decode(), self._caller, self.request_id)
+        queued = surface.queued(request, self._new_id("resp_"), self._record.now)
+        job = Job(raw.decode(), self._caller.id, self.request_id)
         response = memory.stored(self._caller, request, queued)
         await memory.store.work.enqueue(response, memory.inputs(request, self._past), job.encoded())
-        self._status = 200
-        self._queued = True
+        self._record.status = OK
+        self._record.queued = True
         return queued
 
     def work_on(self, response_id: str, created_at: float) -> None:
         """Be the worker's half of a background exchange: the answer has its id already, and is kept by the worker."""
         self._works = True
-        self._now = created_at
+        self._comments = False
+        self._record.now = created_at
         self._new_id = lambda prefix: response_id if prefix == "resp_" else self._wiring.new_id(prefix)
 
     @property
     def _keeps(self) -> bool:
-        return self._request is not None and self._request.keep and not self._works
+        request = self._record.request
+        return request is not None and request.keep and not self._works
 
     async def _write(self, choice: int, events: Sequence[Event]) -> bytes:
         """Write events; the end of an answer that is kept is written only when it is."""
         writer = self._writer
         assert writer is not None  # noqa: S101 - first() came before
         feed = writer.feed
-        if not (self._ended and (self._keeps or self._works)):
+        if not self._ended:
             return b"".join([feed(event, choice) for event in events])
         blocks = [feed(event, choice) for event in events[:-1]]
         end = feed(events[-1], choice)
+        if self._comments and (spent := self._record.spent()):
+            blocks.append(spent.cost.comment())
+        if not (self._keeps or self._works):
+            return b"".join([*blocks, end])
         assert isinstance(writer, KeptWriter)  # noqa: S101 - no other surface asks for it
         self.final = writer.final
         if self._keeps and self.final is not None:
-            assert self._request is not None  # noqa: S101 - it is being answered
+            assert self._record.request is not None  # noqa: S101 - it is being answered
             try:
-                await self._wiring.memory.keep(self._caller, self._request, self._past, self.final)
+                await self._wiring.memory.keep(self._caller, self._record.request, self._past, self.final)
             except ApiError as error:
-                self._error = error
+                self._record.error = error
                 # A failure that could not be kept is told all the same, as what it was.
-                end = end if self._failure() is not None else writer.retract(error)
+                end = end if self._record.failure is not None else writer.retract(error)
         return b"".join([*blocks, end])
 
     @property
     def _ended(self) -> bool:
-        return self._merge.ended if self._merge is not None else self._legs[0].ended
+        return self._merge.ended if self._merge is not None else self._record.legs[0].ended
 
     async def _hear_more(self) -> tuple[int, Sequence[Event]]:
         if self._merge is not None:
             return await self._merge.hear_more()
-        return 0, await self._legs[0].hear_more()
-
-    def _failure(self) -> ApiError | None:
-        """Why the answer broke off: one failing choice fails them all."""
-        for leg in self._legs:
-            if leg.generation.error is not None:
-                return leg.generation.error
-        return None
-
-    async def _inlined(self, messages: tuple[Message, ...], model: Model) -> tuple[Message, ...]:
-        """The conversation with everything in it that it only names."""
-        # For a model without eyes nothing is fetched: its dialect refuses images by name.
-        if model.vision and _holds(messages, ImageContent):
-            messages = await inline_images(messages, self._wiring.images)
-        if _holds(messages, FileContent):
-            messages = await inline_files(messages, self._wiring.upstream)
-        return messages
-
-    def _dropped(self) -> tuple[str, ...]:
-        dropped = self._request.dropped if self._request is not None else ()
-        return (*dropped, *self._legs[0].sent.dropped) if self._legs else dropped
-
-    def _adjusted(self) -> tuple[str, ...]:
-        return self._legs[0].sent.adjusted if self._legs else ()
-
-    def _ending(self) -> Ending:
-        if self._queued:
-            return "queued"
-        if self._left:
-            return "disconnected"
-        if self._error is not None:
-            return "failed" if any(leg.status for leg in self._legs) else "refused"
-        return "failed" if self._failure() is not None else "completed"
-
-    def _outcome(self, usage: Usage | None) -> Outcome:
-        request, model = self._request, self._model
-        leg = self._legs[0] if self._legs else None
-        # The reader calls an answer that nobody waited for truncated; it was the client's doing.
-        error = None if self._left else self._error or self._failure()
-        return Outcome(
-            request_id=self.request_id,
-            surface=self._surface.name,
-            caller=self._caller.id,
-            model=request.model if request is not None else None,
-            upstream_model=model.id if model is not None else None,
-            dialect=leg.dialect.name if leg is not None else None,
-            stream=self.stream,
-            status=self._status,
-            ending=self._ending(),
-            finish_reason=leg.generation.reason if leg is not None else None,
-            error_code=(error.code or error.type) if error is not None else None,
-            upstream_status=(error and error.upstream_status) or (leg.status if leg is not None else None),
-            upstream_code=error.upstream_code if error is not None else None,
-            upstream_request_id=(error and error.upstream_request_id) or (leg.upstream_request_id if leg else None),
-            usage=usage,
-            dropped=self._dropped(),
-            adjusted=self._adjusted(),
-            seconds=self.seconds,
-            first_byte_seconds=self._first_byte,
-        )
-
-
-def _decoded(raw: bytes) -> Mapping[str, Any]:
-    try:
-        body = decode(raw)
-    except CodecError:
-        raise BadRequest(
-            "We could not parse the JSON body of your request. (Hint: this is expected to be a JSON object, in UTF-8.)"
-        ) from None
-    if not isinstance(body, dict):
-        raise BadRequest("The body of your request must be a JSON object.")
-    return body
-
-
-def _holds(messages: Sequence[Message], kind: type[ImageContent | FileContent]) -> bool:
-    return any(type(part) is kind for message in messages if type(message.content) is tuple for part in message.content)
-
-
-def _refuse_changes(dropped: Sequence[str], adjusted: Sequence[str]) -> None:
-    if dropped:
-        raise BadRequest(
-            f"Unsupported parameter: '{dropped[0]}' is not supported with this model.",
-            param=dropped[0],
-            code="unsupported_parameter",
-        )
-    if adjusted:
-        raise BadRequest(
-            f"Unsupported value: '{adjusted[0]}' does not support this value with this model.",
-            param=adjusted[0],
-            code="unsupported_value",
-        )
+        return 0, await self._record.legs[0].hear_more()

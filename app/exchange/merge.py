@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from app.core.events import Event, Failed, Finished
+from app.exchange.gate import Gate
 from app.exchange.leg import Leg
 
 AHEAD = 64
@@ -57,7 +58,7 @@ class Merge:
 
 
 async def open_all(legs: Sequence[Leg]) -> None:
-    """Call the upstream for every leg at once.
+    """Call the upstream for every leg at once, but for none before each may be called.
 
     Raises:
         ApiError: One of them was refused; the others are given up.
@@ -65,7 +66,8 @@ async def open_all(legs: Sequence[Leg]) -> None:
     if len(legs) == 1:
         await legs[0].open()
         return
-    tasks = [asyncio.create_task(leg.open()) for leg in legs]
+    gate = Gate(len(legs))
+    tasks = [asyncio.create_task(leg.open(gate)) for leg in legs]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
-from app.core.errors import ApiError
+from app.core.caller import Caller
+from app.core.errors import ApiError, Unauthorized
 from app.core.surface import BackgroundSurface
 from app.exchange.background import numbered
 from app.exchange.exchange import Exchange
@@ -21,15 +23,20 @@ class BackgroundExchange:
         wiring: What it works with.
         surface: What its client speaks.
         claim: The work.
+        find: The caller with an id, as it is now; ``None`` when its key is not accepted any more.
     """
 
-    def __init__(self, wiring: Wiring, surface: BackgroundSurface, claim: Claim) -> None:
+    def __init__(
+        self, wiring: Wiring, surface: BackgroundSurface, claim: Claim, find: Callable[[str], Caller | None]
+    ) -> None:
         job = Job.decoded(claim.request)
         self._wiring = wiring
         self._surface = surface
         self._raw = job.body.encode()
         self._last_number = claim.last_sequence
-        self._exchange = Exchange(wiring, surface, job.caller, job.request_id)
+        caller = find(job.caller_id)
+        self._refused = caller is None
+        self._exchange = Exchange(wiring, surface, caller or Caller(job.caller_id, job.caller_id), job.request_id)
         self._exchange.work_on(claim.response.id, claim.response.created_at)
 
     async def run(self, log: Callable[[list[Frame]], None]) -> None:
@@ -40,6 +47,8 @@ class BackgroundExchange:
         """
         exchange = self._exchange
         try:
+            if self._refused:
+                raise Unauthorized("The API key that asked for this response is not accepted any more.")
             await exchange.open(self._raw)
             if not exchange.stream:
                 await exchange.whole()
@@ -52,6 +61,10 @@ class BackgroundExchange:
                 block = await exchange.more()
         except ApiError as error:
             exchange.fail(error)
+            raise
+        except asyncio.CancelledError:
+            # Its client has cancelled it, or the process ends: either way nobody here waits for it any more.
+            exchange.leave()
             raise
         finally:
             await exchange.settle()

@@ -15,7 +15,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.core.errors import BadRequest
 from app.fetch.guard import WEB_PORTS, Allow, IPAddress, Refused, Target, is_public, read_address, read_target
-from app.fetch.pictures import HEAD_BYTES, media_type, not_an_image, to_data_uri, too_large
+from app.fetch.pictures import not_an_image, to_data_uri, too_large
+from app.wire.kinds import HEAD_BYTES, picture_kind
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Turns a name and a port into addresses; raises ``OSError`` when there are none."""
@@ -103,7 +104,7 @@ class ImageFetcher:
         self._allow = allow
         self._resolve = resolve
         self._ports = ports
-        self._enabled = enabled
+        self.enabled = enabled
         self.max_bytes = max_bytes
         self._seconds = seconds
         self._max_redirects = max_redirects
@@ -124,7 +125,7 @@ class ImageFetcher:
         Raises:
             BadRequest: It may not, or cannot, be had. What the image's host does wrong is the client's to mend too.
         """
-        if not self._enabled:
+        if not self.enabled:
             raise BadRequest(
                 "Image URLs are not fetched by this server; send the image as a base64 'data:' URI.",
                 param=param,
@@ -140,7 +141,7 @@ class ImageFetcher:
             raise _refused(f"Timeout while downloading the image: over {self._seconds:g} seconds.", param) from None
         except (aiohttp.ClientError, OSError):
             raise _download_failed("its host could not be reached, or broke off.", param) from None
-        kind = media_type(data[:HEAD_BYTES])
+        kind = picture_kind(data[:HEAD_BYTES])
         if kind is None:
             raise not_an_image(data[:HEAD_BYTES], param)
         return to_data_uri(data, kind)
@@ -224,7 +225,7 @@ class ImageFetcher:
             budget.spend(len(block), param)
             if not checked and len(data) >= HEAD_BYTES:
                 checked = True
-                if media_type(bytes(data[:HEAD_BYTES])) is None:
+                if picture_kind(bytes(data[:HEAD_BYTES])) is None:
                     raise not_an_image(bytes(data[:HEAD_BYTES]), param)
         return bytes(data)
 

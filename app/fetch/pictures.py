@@ -6,9 +6,7 @@ import binascii
 from typing import Final
 
 from app.core.errors import BadRequest
-
-HEAD_BYTES: Final = 512
-"""How much of a picture is looked at."""
+from app.wire.kinds import HEAD_BYTES, picture_kind
 
 _SUPPORTED: Final = "Only PNG, JPEG, GIF and WebP images are supported."
 
@@ -21,19 +19,6 @@ _OTHERS: Final = (
     (b"\x00\x00\x01\x00", "an icon"),
     (b"\x1f\x8b", "compressed data"),
 )
-
-
-def media_type(head: bytes) -> str | None:
-    """The media type of a supported picture, by its first bytes; what anyone calls it is not asked."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None
 
 
 def not_an_image(head: bytes, param: str) -> BadRequest:
@@ -83,7 +68,7 @@ def check_data_uri(uri: str, param: str, max_bytes: int) -> tuple[str, int]:
         raise invalid_image("not valid base64.", param) from None
     if len(data) > max_bytes:
         raise too_large(max_bytes, param)
-    kind = media_type(data[:HEAD_BYTES])
+    kind = picture_kind(data[:HEAD_BYTES])
     if kind is None:
         raise not_an_image(data[:HEAD_BYTES], param)
     prefix = f"data:{kind};base64,"

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 
-from app.core.caller import ANONYMOUS, Caller
+from app.core.key import ApiKey
+from app.keys.secret import ID_PREFIX, digest
 
 _ID_DIGITS = 8
 
 
-class StaticKeys:
-    """Knows callers by their keys, of which it keeps only the SHA-256 digests.
+def static_keys(secrets: Iterable[str]) -> tuple[ApiKey, ...]:
+    """What is known of keys of which nothing is given but the keys themselves.
 
-    Args:
-        keys: The keys themselves; without any, everybody is let in as the anonymous caller.
+    Their ids come from their digests, so a key has the same id in every replica and after every start.
 
     Raises:
         ValueError: A key is empty.
     """
-
-    __slots__ = ("_callers",)
-
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        callers: dict[bytes, Caller] = {}
-        for key in keys:
-            if not key:
-                raise ValueError("a key must not be empty")
-            digest = _digest(key)
-            public = f"key-{digest.hex()[:_ID_DIGITS]}"
-            callers[digest] = Caller(public, public)
-        self._callers = tuple(callers.items())
-
-    @property
-    def accepts_anyone(self) -> bool:
-        """There are no keys, so none is asked for."""
-        return not self._callers
-
-    def find(self, secret: str) -> Caller | None:
-        """The caller with this key; ``None`` when nobody has it.
-
-        The time taken does not depend on which key it is, nor on how much of it is right.
-        """
-        if not self._callers:
-            return ANONYMOUS
-        digest = _digest(secret)
-        found: Caller | None = None
-        for known, caller in self._callers:
-            if hmac.compare_digest(known, digest):
-                found = caller
-        return found
-
-
-def _digest(secret: str) -> bytes:
-    # A header can hold bytes that decode to lone surrogates; those match no key, and must not raise.
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    keys: dict[bytes, ApiKey] = {}
+    for secret in secrets:
+        if not secret:
+            raise ValueError("a key must not be empty")
+        hashed = digest(secret)
+        public = f"{ID_PREFIX}{hashed.hex()[:_ID_DIGITS]}"
+        keys[hashed] = ApiKey(public, public, hashed)
+    return tuple(keys.values())

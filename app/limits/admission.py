@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from app.core.caller import Caller
+from app.core.cost import FREE, Cost, Rates
 from app.core.usage import Usage
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -22,11 +23,15 @@ class Estimate:
         max_tokens: The most that may be produced.
         stated: The client stated ``max_tokens`` itself. Otherwise it is the rest of the context window, which hardly
             any answer fills, and a smaller number is reserved.
+        rates: What its tokens cost.
+        neurons: What it costs where that is not by tokens; ``None`` where it is.
     """
 
     prompt_tokens: int
     max_tokens: int
     stated: bool = True
+    rates: Rates = FREE
+    neurons: float | None = None
 
 
 class Reservation(Protocol):
@@ -36,8 +41,8 @@ class Reservation(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The ``x-ratelimit-*`` headers of the answer, as things stood when the request was admitted."""
 
-    async def settle(self, usage: Usage | None) -> None:
-        """Give the place back and say what was used; ``None`` when nothing was. Called exactly once."""
+    async def settle(self, usage: Usage | None, cost: Cost | None = None) -> None:
+        """Give the place back and say what was used and spent; ``None`` when nothing was. Called exactly once."""
 
 
 class Limits(Protocol):
@@ -61,7 +66,7 @@ class Unlimited:
         """None: there is nothing to tell."""
         return NO_HEADERS
 
-    async def settle(self, usage: Usage | None) -> None:
+    async def settle(self, usage: Usage | None, cost: Cost | None = None) -> None:
         """Nothing was reserved."""
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Argument = str | int
+Argument = str | bytes | int
 Reply = Any
 
 _BATCH: Final = 256
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+
+_LOOKS: Final = 5
+_LOOK_SECONDS: Final = 0.01
+"""How often, and how far apart, it is looked once more whether an answer has come, when its time is over."""
 
 
 class Away(Exception):
@@ -117,12 +122,25 @@ class Channel:
         self._empty.set()
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._away_since = 0.0
+        self._away_before = 0.0
+        self._outages = 0
         self._lost = 0
 
     @property
     def away(self) -> bool:
         """Redis was not reached when it was last tried."""
         return self._away
+
+    @property
+    def away_seconds(self) -> float:
+        """How long it was away so far, all outages together."""
+        return self._away_before + (time.monotonic() - self._away_since if self._away else 0.0)
+
+    @property
+    def outages(self) -> int:
+        """How often it went away."""
+        return self._outages
 
     async def call(self, command: tuple[Argument, ...], orphaned: Callable[[Reply | None], None]) -> Reply:
         """Send a command and wait for its answer.
@@ -183,7 +201,7 @@ class Channel:
                 await self._awake.wait()
             sent: list[_Call | _Post] = []
             try:
-                async with asyncio.timeout(self._timeout):
+                async with answer_within(self._timeout):
                     connection = self._connection or await self._connect()
                     while queue and len(sent) < _BATCH:
                         item = queue.popleft()
@@ -259,6 +277,8 @@ class Channel:
         """Redis went away: tell everybody who waits, and keep what nobody waits for."""
         if not self._away:
             self._away = True
+            self._away_since = time.monotonic()
+            self._outages += 1
             _log.warning("Redis does not answer (%s): %s", type(error).__name__, str(error) or "no answer in time")
         await self._disconnect()
         kept = [_Post(item.again, item.again) for item in sent if isinstance(item, _Post) and item.again is not None]
@@ -282,24 +302,52 @@ class Channel:
 
     async def _return(self) -> None:
         """Try until Redis is back."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         pause = _FIRST_PAUSE
         while True:
             # Scattered, so that the processes that lost it together do not return together.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             try:
-                async with asyncio.timeout(self._timeout):
+                async with answer_within(self._timeout):
                     await self._connect()
             except self._failures:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
+            lasted = time.monotonic() - self._away_since
             self._away = False
-            _log.warning(
-                "Redis answers again after %.1f s; %d messages to it were given up", loop.time() - began, self._lost
-            )
+            self._away_before += lasted
+            _log.warning("Redis answers again after %.1f s; %d messages to it were given up", lasted, self._lost)
             self._lost = 0
             return
+
+
+@asynccontextmanager
+async def answer_within(seconds: float) -> AsyncIterator[None]:
+    """Give up after so many seconds, in which this process has looked for the answer.
+
+    A process that was busy with hundreds of requests for longer than that finds its timer and the answer at the same
+    time, and must not take its own lateness for Redis's.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    loop = asyncio.get_running_loop()
+
+    limit = asyncio.timeout(None)
+    timer: asyncio.TimerHandle
+
+    def over(looks: int) -> None:
+        nonlocal timer
+        if looks:
+            timer = loop.call_later(_LOOK_SECONDS, over, looks - 1)
+        else:
+            limit.reschedule(loop.time())
+
+    timer = loop.call_later(seconds, over, _LOOKS)
+    try:
+        async with limit:
+            yield
+    finally:
+        timer.cancel()
 
 
 def _hand_over(item: _Call | _Post, reply: Reply) -> None:

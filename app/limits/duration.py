@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
+_MOST_MINUTES: Final = 120
+_MOST_HOURS: Final = 48
+
 
 def go_duration(microseconds: int) -> str:
     """Write a duration as Go does: ``120ms``, ``7.66s``, ``1m0s``, ``1h0m0s``.
@@ -29,6 +35,19 @@ def go_duration(microseconds: int) -> str:
 def whole_milliseconds(microseconds: int) -> int:
     """The duration, rounded up to milliseconds, still in microseconds."""
     return -(-microseconds // 1_000) * 1_000
+
+
+def roughly(seconds: float) -> str:
+    """A long wait in one unit, rounded up: ``9 days``, ``30 hours``, ``5 minutes``, ``1 minute``.
+
+    Args:
+        seconds: How long; less than none counts as none.
+    """
+    minutes = max(math.ceil(seconds / 60), 1)
+    if minutes <= _MOST_MINUTES:
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    hours = math.ceil(minutes / 60)
+    return f"{hours} hours" if hours <= _MOST_HOURS else f"{math.ceil(hours / 24)} days"
 
 
 def _decimal(value: int, unit: int, digits: int) -> str:

@@ -1,32 +1,36 @@
-"""A limiter that is made when it is first asked: one on Redis belongs to the running event loop."""
+"""Buckets that are made when they are first asked: those on Redis belong to the running event loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.caller import Caller
-from app.limits.admission import Estimate, Reservation
-from app.limits.redis import RedisLimits
+from app.limits.buckets import Buckets, BucketStats, Charge, Hold
+from app.limits.spec import Plan
 
 
 class MadeOnFirstUse:
-    """Admits as the limiter does that it makes.
+    """Admits as the buckets do that it makes.
 
     Args:
-        make: Makes it, in the running event loop.
+        make: Makes them, in the running event loop.
     """
 
-    def __init__(self, make: Callable[[], RedisLimits]) -> None:
+    def __init__(self, make: Callable[[], Buckets]) -> None:
         self._make = make
-        self._limits: RedisLimits | None = None
+        self._buckets: Buckets | None = None
 
-    async def admit(self, caller: Caller, model: str, estimate: Estimate) -> Reservation:
-        """Reserve a place; see ``app.limits.admission.Limits``."""
-        if self._limits is None:
-            self._limits = self._make()
-        return await self._limits.admit(caller, model, estimate)
+    @property
+    def stats(self) -> BucketStats:
+        """What they have done so far."""
+        return BucketStats() if self._buckets is None else self._buckets.stats
+
+    async def take(self, owner: str, plan: Plan, charge: Charge) -> Hold:
+        """Take one request's charge; see ``app.limits.buckets.Buckets``."""
+        if self._buckets is None:
+            self._buckets = self._make()
+        return await self._buckets.take(owner, plan, charge)
 
     async def aclose(self) -> None:
-        """Close its connection."""
-        if self._limits is not None:
-            await self._limits.aclose()
+        """Close what was made."""
+        if self._buckets is not None:
+            await self._buckets.aclose()

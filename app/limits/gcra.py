@@ -77,7 +77,10 @@ def stretched(count: int, period: int) -> int:
 
 def span(cost: int, count: int, period: int) -> int:
     """The time in which the bucket regains what ``cost`` takes, rounded up."""
-    return min(-(-cost * period // count), MAX_SPAN)
+    taken = -(-cost * period // count)
+    if taken > MAX_SPAN:
+        return MAX_SPAN
+    return taken
 
 
 def decide(tat: int, now: int, count: int, period: int, cost: int) -> Decision:
@@ -111,9 +114,14 @@ def decide(tat: int, now: int, count: int, period: int, cost: int) -> Decision:
 
 def charged(level: Level, now: int, taken: int) -> Level:
     """The bucket after a charge, whether it fits or not: what was used has to be paid."""
-    if level.tat <= now:
-        return Level(min(now + taken, MAX_TAT), max(level.since + 1, now))
-    return Level(min(level.tat + taken, MAX_TAT), level.since)
+    tat, since = level
+    if tat <= now:
+        # Conditions cost less than ``min`` and ``max``, and this is done for every limit of every request.
+        tat, since = now, now if since < now else since + 1
+    tat += taken
+    if tat > MAX_TAT:
+        return Level(MAX_TAT, since)
+    return Level(tat, since)
 
 
 def refunded(level: Level, now: int, given: int, since: int) -> Level:

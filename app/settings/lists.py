@@ -45,6 +45,21 @@ def read_mapping(value: object) -> object:
     return pairs
 
 
+def read_choices(value: object) -> object:
+    """Read ``a=b|c,d=e``, one item a line, or a JSON object of lists, or of such texts.
+
+    Raises:
+        ValueError: As for ``read_mapping``.
+    """
+    pairs = read_mapping(value)
+    if not isinstance(pairs, dict):
+        return pairs
+    return {
+        name: [item.strip() for item in choices.split("|") if item.strip()] if isinstance(choices, str) else choices
+        for name, choices in pairs.items()
+    }
+
+
 def _json(text: str, kind: type, name: str) -> object:
     try:
         value = decode(text)

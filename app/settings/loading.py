@@ -12,14 +12,13 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from app.settings.model import Settings, default_data_dir
+from app.settings.model import SECRETS, Settings, default_data_dir
 from app.settings.problems import Problem, SettingsError, did_you_mean
 
 PREFIX: Final = "FLARELAY_"
 _CONFIG: Final = "FLARELAY_CONFIG"
 _EMULATOR: Final = "FLARELAY_EMULATOR_"
 _UNPREFIXED: Final = frozenset({"cloudflare_account_id", "cloudflare_api_token"})
-_FROM_FILES: Final = frozenset({"cloudflare_api_token", "api_keys", "database_url", "redis_url", "seal_key"})
 # Kubernetes and Docker tell every container about the services beside it. One that is called flarelay makes variables
 # that begin like ours.
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
@@ -76,7 +75,7 @@ def env_names(setting: str) -> list[str]:
 
 def file_variable(setting: str) -> str | None:
     """The environment variable that names a file with the value; for secrets only."""
-    return f"{env_name(setting)}_FILE" if setting in _FROM_FILES else None
+    return f"{env_name(setting)}_FILE" if setting in SECRETS else None
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +84,7 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
     An empty one is as good as absent: that is what compose files make of a variable that is not set.
     """
     concern: dict[str, str] = {}
-    own = {name.upper() for name in _UNPREFIXED} | {f"{name.upper()}_FILE" for name in _UNPREFIXED & _FROM_FILES}
+    own = {name.upper() for name in _UNPREFIXED} | {f"{name.upper()}_FILE" for name in _UNPREFIXED & SECRETS}
     for raw_name, value in environ.items():
         name = raw_name.upper()
         if not value.strip() or not (name.startswith(PREFIX) or name in own):
@@ -107,7 +106,7 @@ def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
         for name in reversed(env_names(setting)):
             known.add(name)
             found = _Given(variables[name], name) if name in variables else None
-            if setting in _FROM_FILES:
+            if setting in SECRETS:
                 known.add(f"{name}_FILE")
                 found = _from_file(name, variables) or found
             if found is not None:

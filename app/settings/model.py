@@ -6,23 +6,51 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.core.limits import MAX_COUNT, MAX_USD, MIN_BUDGET, LimitSpec
 from app.core.model import DialectName
+from app.limits.quota import FREE_NEURONS_PER_DAY
 from app.settings import upstream_url
 from app.settings.credentials import account_id_problem, key_problem, token_problem
-from app.settings.lists import read_list, read_mapping
+from app.settings.lists import read_choices, read_list, read_mapping
 from app.settings.problems import Problem
 
+SECRETS: Final = frozenset(
+    {
+        "cloudflare_api_token",
+        "more_accounts",
+        "gateway_token",
+        "api_keys",
+        "admin_key",
+        "metrics_key",
+        "database_url",
+        "redis_url",
+        "files_secret_access_key",
+        "seal_key",
+    }
+)
+"""Settings that are never shown, and that may be read from a file."""
+
+LEAST_KEY: Final = 20
+"""Characters of the keys of the administration and of the metrics, which must not be such as can be guessed."""
+
+_GATEWAY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?")
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int | None, Field(ge=1, le=10**9)]
+_Count = Annotated[int | None, Field(ge=1, le=MAX_COUNT)]
+_Budget = Annotated[float | None, Field(ge=MIN_BUDGET, le=MAX_COUNT, allow_inf_nan=False)]
+_Dollars = Annotated[float | None, Field(ge=MIN_BUDGET, le=MAX_USD, allow_inf_nan=False)]
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -67,6 +95,18 @@ class Settings(BaseSettings):
         description="Keys that clients must show one of, separated by commas or lines. None means that no key is asked "
         "for, on this machine only. May be read from a file.",
     )
+    keys_file: Path | None = Field(
+        None,
+        description="A TOML file with the SHA-256 of keys and what each may use; read again whenever it changes.",
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        description="The key of the administration API, `/admin`; unset: there is none. With it, clients always need "
+        "keys. May be read from a file.",
+    )
+    require_keys: bool = Field(
+        default=False, description="Ask for a key also while there is none yet, such as before the first was made."
+    )
     allow_no_keys_on_network: bool = Field(
         default=False,
         description="Serve other machines without asking for a key: whoever reaches the port spends your quota.",
@@ -78,6 +118,34 @@ class Settings(BaseSettings):
     )
     tokens_per_day: _Count = Field(None, description="Likewise in 24 hours. Unset: no limit.")
     concurrency: _Count = Field(None, description="Most requests of each key at the same time. Unset: no limit.")
+    neurons_per_day: _Budget = Field(
+        None, description="Most neurons of each key in a calendar day (UTC). Unset: no budget."
+    )
+    neurons_per_month: _Budget = Field(None, description="Likewise in a calendar month.")
+    usd_per_day: _Dollars = Field(None, description="Most US dollars of each key in a calendar day (UTC).")
+    usd_per_month: _Dollars = Field(None, description="Likewise in a calendar month.")
+    plan: Annotated[Literal["free", "paid"], BeforeValidator(_lower)] = Field(
+        "paid",
+        description="The Cloudflare account's plan. `free` stops, or goes on with a cheaper fallback model, "
+        "before the 10,000 neurons of the day are used up.",
+    )
+    account_neurons_per_day: _Budget = Field(
+        None, description="Likewise after so many neurons of all keys in a day (UTC), on any plan."
+    )
+    fallback_models: Annotated[dict[_Name, tuple[_Name, ...]], BeforeValidator(read_choices)] = Field(
+        {},
+        description="Models to go on with when one cannot be had, in order: `gpt-oss-120b=gpt-oss-20b|qwen3-30b-a3b`; "
+        "`*` stands for every model.",
+    )
+    account_guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(_lower)] = Field(
+        "auto",
+        description="Keep below Cloudflare's own limits per model (300 requests a minute for most) by letting requests "
+        "wait their turn, key by key: `on`, `off`, or `auto`: where the upstream is Cloudflare itself.",
+    )
+    account_requests_per_minute: Annotated[
+        dict[_Name, Annotated[int, Field(ge=1, le=MAX_COUNT)]], BeforeValidator(read_mapping)
+    ] = Field({}, description="Other limits of your account than Cloudflare's published ones, such as `kimi-k2.6=50`.")
+    queue_seconds: _SecondsOrOff = Field(10.0, description="Longest time that a request waits for its turn.")
     redis_url: SecretStr | None = Field(
         None,
         description="Where the limits are counted for all replicas, such as `redis://host:6379/0`; needs the extra "
@@ -96,14 +164,44 @@ class Settings(BaseSettings):
     default_max_tokens: int | None = Field(
         None, ge=1, description="Token limit of requests that state none. Unset: as much as the model's window leaves."
     )
+    more_accounts: Annotated[tuple[SecretStr, ...], BeforeValidator(read_list)] = Field(
+        (),
+        description="Further accounts of the same owner, to go on with when the first cannot be had, each as "
+        "`account id:token`, separated by commas or lines. May be read from a file.",
+    )
+    retries: int = Field(
+        2, ge=0, le=10, description="How often a request is sent again after a failure before its first byte."
+    )
+    retry_max_wait: _SecondsOrOff = Field(
+        15.0, description="Longest pause before it is sent again; what asks for a longer one is told to the client."
+    )
+    remember_failures: bool = Field(
+        default=True,
+        description="Leave a model or account alone for a while that is busy, out of neurons or keeps failing.",
+    )
+    gateway: str | None = Field(None, description="The AI Gateway through which models are called. Unset: none.")
+    gateway_token: SecretStr | None = Field(
+        None, description="What an authenticated gateway asks for. May be read from a file."
+    )
+    gateway_url: str = Field("https://gateway.ai.cloudflare.com/v1", description="Where the AI Gateways are.")
     connect_timeout: _Seconds = Field(10.0, description="Seconds to wait for a connection to Cloudflare.")
     first_byte_timeout: _Seconds = Field(180.0, description="Seconds to wait for the first byte of an answer.")
     idle_timeout: _Seconds = Field(120.0, description="Seconds to wait between two pieces of an answer.")
+    total_timeout: _SecondsOrOff = Field(
+        0.0, description="Seconds that an answer may take all in all, all tries together; 0 for any time."
+    )
     keep_alive_interval: _SecondsOrOff = Field(
         15.0, description="Seconds of silence in a stream after which a comment keeps it open; 0 sends none."
     )
     max_body_bytes: ByteSize = Field(
         ByteSize(32 * 1024 * 1024), ge=1024, description="Largest request body, in bytes or as in `64MiB`."
+    )
+    max_upload_bytes: ByteSize = Field(
+        ByteSize(25 * 1024 * 1024), ge=1024, description="Most bytes of sound or pictures in one request."
+    )
+    public_url: str | None = Field(
+        None,
+        description="The address at which clients reach this server, for URLs of pictures; unset: the one they call.",
     )
     max_connections: int = Field(10_000, ge=1, description="Most connections to Cloudflare at a time.")
     catalogue_refresh_seconds: _SecondsOrOff = Field(
@@ -118,7 +216,41 @@ class Settings(BaseSettings):
         "Unset: an SQLite file in the data directory. May be read from a file.",
     )
     store_days: _SecondsOrOff = Field(30.0, description="Days that responses and conversations are kept; 0 for ever.")
+    usage_days: int = Field(
+        400, ge=32, description="Days that the usage of each key and model is kept, one row a day for each."
+    )
     background_places: int = Field(64, ge=1, description="Most background responses made at a time by one process.")
+    files_url: str | None = Field(
+        None,
+        description="Where the bytes of files are: `s3://bucket/prefix`, in any store that speaks S3; needs the extra "
+        "`s3`. Unset: the directory `files` in the data directory.",
+    )
+    files_endpoint: str | None = Field(
+        None, description="The server of that store, such as `https://s3.example.com`. Unset: AWS."
+    )
+    files_region: str | None = Field(
+        None, description="Its region. Unset: what AWS's own variables say, or `us-east-1`."
+    )
+    files_access_key_id: str | None = Field(
+        None, description="The id of the key to it. Unset: what AWS's own variables or the machine's role say."
+    )
+    files_secret_access_key: SecretStr | None = Field(
+        None, description="The secret of that key. May be read from a file."
+    )
+    max_file_bytes: ByteSize = Field(
+        ByteSize(512 * 1024 * 1024), ge=1024, description="Largest file that is taken, in bytes or as in `64MiB`."
+    )
+    max_batch_lines: int = Field(50_000, ge=1, le=1_000_000, description="Most requests of a batch.")
+    batch_places: int = Field(
+        4,
+        ge=0,
+        le=1_000,
+        description="Most requests of batches made at a time by one process; 0 leaves batches to others.",
+    )
+    batch_queue: bool = Field(
+        default=True,
+        description="Send requests of batches to Cloudflare's asynchronous queue where nothing is lost by it.",
+    )
     seal_key: SecretStr | None = Field(
         None,
         description="Encrypts what clients keep for the proxy, such as reasoning; the same in all replicas. Unset: "
@@ -140,14 +272,46 @@ class Settings(BaseSettings):
         default=False,
         description="Refuse a request with a field that would be dropped or changed, instead of a header.",
     )
+    metrics: bool = Field(default=True, description="Count what happens, and show it to Prometheus on `/metrics`.")
+    metrics_key: SecretStr | None = Field(
+        None,
+        description="The key that opens `/metrics`, and nothing else; the admin key opens it too. Where no API key is "
+        "asked for, neither is one here until this is set. May be read from a file.",
+    )
+    metrics_public: bool = Field(
+        default=False, description="Show `/metrics` to whoever reaches the port, without a key."
+    )
+    metrics_callers: int = Field(
+        0, ge=0, le=1000, description="How many keys the metrics tell apart, by their public ids; all others are one."
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Send spans of requests over OTLP (HTTP) to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs the "
+        "extra `otel`.",
+    )
+    tracing_content: bool = Field(default=False, description="Put prompts and answers into the spans.")
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
-        "info", description="Least important messages to log: `debug`, `info`, `warning`, `error`, `critical`."
+        "info",
+        description="Least important messages to log: `debug`, `info`, `warning`, `error`, `critical`. The line of "
+        "each request is `info`.",
     )
     log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(_lower)] = Field(
         "auto", description="`json`, `pretty`, or `auto`: pretty on a terminal, JSON elsewhere."
     )
     drain_seconds: _SecondsOrOff = Field(
         30.0, description="Seconds that requests get to finish when the server is told to stop."
+    )
+    drain_delay: _SecondsOrOff = Field(
+        0.0,
+        description="Seconds before that in which it says that it is not ready and still takes connections, so that "
+        "load balancers have time to notice.",
+    )
+    workers: int = Field(1, ge=1, le=256, description="Processes that serve, on one port.")
+    max_in_flight: int = Field(
+        6_000, ge=1, description="Most requests at a time in one process; others are refused with 503."
+    )
+    max_client_connections: int = Field(
+        10_000, ge=1, description="Most connections of clients at a time in one process; others are refused with 503."
     )
     offline: bool = Field(
         default=False, description="Answer from the built-in emulator: no account, no network, no cost."
@@ -176,14 +340,7 @@ class Settings(BaseSettings):
         shown: dict[str, Any] = {}
         for name in self.names():
             value = getattr(self, name)
-            if name in {
-                "cloudflare_account_id",
-                "cloudflare_api_token",
-                "api_keys",
-                "database_url",
-                "redis_url",
-                "seal_key",
-            }:
+            if name in SECRETS or name == "cloudflare_account_id":
                 value = "set" if value else "unset"
             shown[name] = str(value) if isinstance(value, Path) else value
         return shown
@@ -206,6 +363,37 @@ class Settings(BaseSettings):
                 values["cloudflare_account_id"] = account.lower()
                 values["notes"] += ("the account id was given in upper case; its letters are lower case",)
         return values
+
+    @property
+    def default_limits(self) -> LimitSpec:
+        """The limits of keys that have none of their own."""
+        return LimitSpec(**{field.name: getattr(self, field.name) for field in fields(LimitSpec)})
+
+    @property
+    def account_allocation(self) -> float | None:
+        """Neurons that the account may use in a day; ``None`` when nothing limits them."""
+        free = FREE_NEURONS_PER_DAY if self.plan == "free" else None
+        bounds = [bound for bound in (free, self.account_neurons_per_day) if bound is not None]
+        return min(bounds, default=None)
+
+    @property
+    def guards_account(self) -> bool:
+        """Requests are kept below the account's limits."""
+        if self.account_guard != "auto":
+            return self.account_guard == "on"
+        return not self.offline and upstream_url.is_cloudflare(self.upstream_url)
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.absolute() / 'flarelay.sqlite3'}"
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """A key is asked for, whether or not there is one in the store."""
+        return bool(self.api_keys or self.keys_file or self.admin_key or self.require_keys)
 
     @field_validator("host")
     @classmethod
@@ -254,18 +442,103 @@ class Settings(BaseSettings):
             raise Problem("cloudflare_api_token", problem)
         return self
 
+    @field_validator("more_accounts")
+    @classmethod
+    def _more_accounts(cls, accounts: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, account in enumerate(accounts, start=1):
+            account_id, colon, token = account.get_secret_value().partition(":")
+            problem = (
+                account_id_problem(account_id) or token_problem(token) if colon else "is no pair `account id:token`"
+            )
+            if problem:
+                raise ValueError(f"cannot be used, because of account {number}: it {problem}")
+        return accounts
+
+    @field_validator("files_url")
+    @classmethod
+    def _files_url(cls, url: str | None) -> str | None:
+        if url is not None and not _S3_URL.fullmatch(url):
+            raise ValueError("must be s3://bucket or s3://bucket/prefix")
+        return url
+
+    @field_validator("files_endpoint")
+    @classmethod
+    def _files_endpoint(cls, url: str | None) -> str | None:
+        if url is not None and not _ORIGIN.fullmatch(url):
+            raise ValueError("must be the address of a server, such as https://s3.example.com")
+        return url
+
+    @field_validator("gateway")
+    @classmethod
+    def _gateway(cls, name: str | None) -> str | None:
+        if name is not None and not _GATEWAY.fullmatch(name):
+            raise ValueError("must be a gateway's id: letters, digits, '-' and '_'")
+        return name
+
+    @field_validator("gateway_url")
+    @classmethod
+    def _gateway_url(cls, url: str) -> str:
+        url = url.strip().rstrip("/")
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+            raise ValueError("must be a URL that begins with http:// or https://")
+        return url
+
+    @field_validator("admin_key", "metrics_key")
+    @classmethod
+    def _long_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        problem = key_problem(text := key.get_secret_value().strip())
+        if problem or len(text) < LEAST_KEY:
+            raise ValueError(f"cannot be used, because it {problem or f'has fewer than {LEAST_KEY} characters'}")
+        return SecretStr(text)
+
+    @model_validator(mode="after")
+    def _admin(self) -> Self:
+        if self.admin_key is not None and self.admin_key in self.api_keys:
+            raise Problem("admin_key", "is also one of the API keys: who may use the models may then do everything")
+        if self.metrics_key is not None and self.metrics_key in (*self.api_keys, self.admin_key):
+            raise Problem("metrics_key", "is also another key: it is to open the metrics, and nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _tracing(self) -> Self:
+        if self.tracing_content and not self.tracing:
+            raise Problem("tracing_content", "is true, and nothing is traced: set FLARELAY_TRACING=true")
+        return self
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        """Several processes that each count by themselves would multiply every limit."""
+        if self.workers == 1 or self.redis_url is not None or not self._counts:
+            return self
+        raise Problem(
+            "workers",
+            f"is {self.workers}, and what limits requests is counted in each process alone: set FLARELAY_REDIS_URL, "
+            "where all of them count together, or FLARELAY_WORKERS=1",
+        )
+
+    @property
+    def _counts(self) -> bool:
+        """Something may limit requests: a default, a key's own limits, or the account's."""
+        keyed = self.store or self.keys_file is not None
+        return keyed or self.default_limits != LimitSpec() or self.account_allocation is not None or self.guards_account
+
     @model_validator(mode="after")
     def _network(self) -> Self:
-        if self.api_keys or self.allow_no_keys_on_network or _is_loopback(self.host):
+        if self.asks_for_keys or self.allow_no_keys_on_network or is_loopback(self.host):
             return self
         raise Problem(
             "host",
             f"is {self.host}, which other machines can reach, and no keys are set: set FLARELAY_API_KEYS, or "
+            "FLARELAY_REQUIRE_KEYS=true and make keys with `flarelay keys create`, or "
             "FLARELAY_ALLOW_NO_KEYS_ON_NETWORK=true if everybody who reaches it may spend your quota",
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches the address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from typing import Any, Final
 
 from app.settings.loading import env_name, env_names, file_variable
 from app.settings.model import Settings
+
+EXAMPLE_HEAD: Final = """\
+# Settings of flarelay, each with its default. Take away the leading '# ' to set one.
+# For `docker run --env-file`, `env_file:` in compose, or `set -a; . ./env`. Put no quotes around values.
+# The same names in lower case, without FLARELAY_, are the keys of the TOML file that FLARELAY_CONFIG names.
+# FLARELAY_CONFIG=
+"""
 
 _DATA_DIR = "~/.local/share/flarelay"
 
@@ -28,6 +36,18 @@ def settings_table() -> str:
         ]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def settings_example() -> str:
+    """All settings as a file of environment variables, every one commented out."""
+    parts = [EXAMPLE_HEAD]
+    for name in Settings.names():
+        lines = textwrap.wrap(Settings.model_fields[name].description or "", 118, break_on_hyphens=False)
+        if source := file_variable(name):
+            lines.append(f"{source}=")
+        lines.append(f"{env_name(name)}={default_text(name)}")
+        parts.append("".join(f"# {line}\n" for line in lines))
+    return "\n".join(parts)
 
 
 def default_text(name: str) -> str:

@@ -45,3 +45,8 @@ def tidy(url: str) -> tuple[str, str | None]:
     if tidied == url:
         return url, None
     return tidied, f"the upstream URL should be given as {tidied}: the account and the rest of the path are added to it"
+
+
+def is_cloudflare(url: str) -> bool:
+    """The address is Cloudflare's own, and not an emulator's or a gateway's of somebody else."""
+    return urlsplit(url).hostname == _CLOUDFLARE

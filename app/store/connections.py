@@ -118,7 +118,8 @@ def connect(url: URL, health: Health) -> Connections:
     """
     if url.get_backend_name() == "sqlite":
         _make_file(Path(url.database or ""))
-        writing = _engine(url, pool_size=1, max_overflow=0)
+        # Each transaction is ended by who has begun it; to undo nothing once more would be another way to the thread.
+        writing = _engine(url, pool_size=1, max_overflow=0, pool_reset_on_return=None)
         reading = _engine(url, pool_size=_READERS, max_overflow=0, isolation_level="AUTOCOMMIT")
         event.listen(writing.sync_engine, "connect", _open_writer)
         event.listen(writing.sync_engine, "begin", _begin)

@@ -27,7 +27,16 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.contract import Purged
-from app.store.schema import conversation_items, conversations, events, jobs, response_items, responses
+from app.store.schema import (
+    batch_lines,
+    batches,
+    conversation_items,
+    conversations,
+    events,
+    jobs,
+    response_items,
+    responses,
+)
 from app.store.writes import Writes
 
 _LOCK = 0x666C6172656C617A
@@ -80,6 +89,14 @@ _expire_conversations = _step(
     select(conversations.c.id).where(~conversations.c.gone, conversations.c.expires_at <= _now),
     hide=True,
 )
+_expire_batches = _step(batches, select(batches.c.id).where(~batches.c.gone, batches.c.purge_at <= _now), hide=True)
+# The results of a batch that has ended are in its files.
+_lines = _step(
+    batch_lines,
+    select(*batch_lines.primary_key.columns)
+    .join(batches, batches.c.id == batch_lines.c.batch_id)
+    .where(~batches.c.living),
+)
 _jobs = _children(jobs, responses)
 _events = _children(events, responses)
 _old_events = _step(
@@ -93,6 +110,7 @@ _items = _children(response_items, responses)
 _conversation_items = _children(conversation_items, conversations)
 _responses = _childless(responses, response_items, events, jobs)
 _conversations = _childless(conversations, conversation_items)
+_batches = _childless(batches, batch_lines)
 
 
 async def purge(writes: Writes, *, now: float, limit: int, events_before: float | None) -> Purged:
@@ -118,6 +136,9 @@ async def purge(writes: Writes, *, now: float, limit: int, events_before: float 
 
     await take(_expire_responses, now=now)
     await take(_expire_conversations, now=now)
+    await take(_expire_batches, now=now)
+    await take(_lines)
+    await take(_batches)
     await take(_jobs)
     logged = await take(_events)
     if events_before is not None:

@@ -61,11 +61,15 @@ _move = (
 )
 
 
+def insert_into(table: Table, dialect: str) -> Any:  # noqa: ANN401 - the INSERT of one of two dialects
+    """An INSERT that knows ``ON CONFLICT``. Of the two dialects only the one in use is ever imported."""
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
 @cache
 def insert_new(table: Table, dialect: str) -> Insert:
-    """A statement that inserts what is not there yet. Of the two dialects only the one in use is ever imported."""
-    module = import_module(f"sqlalchemy.dialects.{dialect}")
-    statement: Insert = module.insert(table).on_conflict_do_nothing()
+    """A statement that inserts what is not there yet."""
+    statement: Insert = insert_into(table, dialect).on_conflict_do_nothing()
     return statement
 
 

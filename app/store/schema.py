@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0003"
 """The newest revision in ``migrations/versions``."""
 
 VERSION_TABLE: Final = "flarelay_version"
@@ -135,6 +135,144 @@ events = Table(
     PrimaryKeyConstraint("response_id", "first"),
 )
 Index("events_age", events.c.created_at)
+
+# What is only read together is JSON in ``data``; the id is there as it is, in its column as ``key`` has it.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("previous_digest", LargeBinary),
+    Column("previous_until", Double),
+    Column("data", LargeBinary, nullable=False),
+)
+Index("api_keys_revision", api_keys.c.revision)
+
+# How many changes there have been. Whoever counts one holds the row until it is committed, so the order of the numbers
+# is the order of the commits, and none is ever seen before a lower one.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("neurons", Double, nullable=False),
+    PrimaryKeyConstraint("day", "caller", "model", "source"),
+    # The rows are their own index, which halves them.
+    sqlite_with_rowid=False,
+)
+# What one caller has used of its budget, whatever the others do.
+Index("usage_caller", usage.c.caller, usage.c.day)
+
+# The bytes are elsewhere. A row is there before the bytes, and until they are gone.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("filename", LargeBinary, nullable=False),
+    Column("expires_at", Double),
+    # All of its bytes are there.
+    Column("whole", Boolean, nullable=False),
+    Column("gone", Boolean, nullable=False, server_default=false()),
+)
+Index("files_list", files.c.caller, files.c.created_at, files.c.id)
+Index("files_expiry", files.c.expires_at, **_LIVING)
+Index("files_gone", files.c.id, **_GONE)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    # What is only read together, as JSON.
+    Column("details", LargeBinary, nullable=False),
+    # Its lines are not asked before; the batch that was served longest ago has the smallest.
+    Column("next_at", Double, nullable=False),
+    # It has not ended.
+    Column("living", Boolean, nullable=False),
+    Column("worker", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("purge_at", Double),
+    Column("gone", Boolean, nullable=False, server_default=false()),
+)
+Index("batches_list", batches.c.caller, batches.c.created_at, batches.c.id)
+Index(
+    "batches_living",
+    batches.c.next_at,
+    sqlite_where=text("living = 1"),
+    postgresql_where=text("living"),
+)
+Index("batches_expiry", batches.c.purge_at, **_LIVING)
+Index("batches_gone", batches.c.id, **_GONE)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    # Where it stands in the input file.
+    Column("start", BigInteger, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("custom_id", LargeBinary, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("worker", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    # It cannot go to the upstream's own queue, or has been there in vain.
+    Column("alone", Boolean, nullable=False),
+    Column("pack_id", Text),
+    Column("result", LargeBinary),
+    PrimaryKeyConstraint("batch_id", "number"),
+)
+Index("batch_lines_state", batch_lines.c.batch_id, batch_lines.c.state, batch_lines.c.lease_until, batch_lines.c.number)
+
+# Lines that went to Cloudflare's own queue together.
+batch_packs = Table(
+    "batch_packs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("batch_id", Text, ForeignKey("batches.id"), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("request_id", Text),
+    Column("queued_at", Double, nullable=False),
+    Column("worker", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Double, nullable=False),
+)
+Index("batch_packs_batch", batch_packs.c.batch_id)
 
 
 def key(name: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.store.connections import Connections
 from app.store.contract import StoreError
 from app.store.failures import reason
-from app.store.schema import HEAD, VERSION_TABLE
+from app.store.schema import HEAD, VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -35,7 +35,7 @@ async def upgrade(connections: Connections) -> None:
     async with connections.transaction() as connection:
         if connections.postgres:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        await connection.run_sync(_migrate)
+        await connection.run_sync(_bring_up)
 
 
 def revision(connection: Connection) -> str | None:
@@ -53,6 +53,26 @@ def configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
+
+
+def _bring_up(connection: Connection) -> None:
+    if inspect(connection).get_table_names():
+        _migrate(connection)
+    else:
+        _create(connection)
+
+
+def _create(connection: Connection) -> None:
+    """Make the newest schema in a database with nothing in it: all steps together, without what it takes to do them."""
+    version = Table(
+        VERSION_TABLE,
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+    )
+    metadata.create_all(connection, checkfirst=False)
+    version.create(connection, checkfirst=False)
+    connection.execute(version.insert().values(version_num=HEAD))
 
 
 def _migrate(connection: Connection) -> None:

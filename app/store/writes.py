@@ -16,6 +16,9 @@ R = TypeVar("R")
 
 _MOST_AT_ONCE = 64
 
+_GATHER_SECONDS = 0.004
+"""What waits while others are being committed may wait so long for more: a commit for ten costs what one does."""
+
 
 class Writes:
     """Runs transactions to their end, whatever becomes of those who wait for them.
@@ -97,6 +100,8 @@ class GroupCommit(Generic[T, R]):
                 group = self._waiting[:_MOST_AT_ONCE]
                 del self._waiting[:_MOST_AT_ONCE]
                 await self._commit(group)
+                if self._waiting and len(self._waiting) < _MOST_AT_ONCE:
+                    await asyncio.sleep(_GATHER_SECONDS)
         finally:
             self._busy = False
 

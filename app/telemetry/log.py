@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from types import TracebackType
+from typing import Any, Final, Literal, TextIO
 
 from app.core.outcome import Outcome
+from app.telemetry.line import outcome_fields, shown
 from app.wire.codec import encode
 
 Format = Literal["json", "pretty"]
+
+_TRACED: Final = "Traceback (most recent call last):"
+_MOST_PLACES: Final = 8
 
 
 def log_format(wanted: Literal["auto", "json", "pretty"], stream: TextIO) -> Format:
@@ -18,41 +25,6 @@ def log_format(wanted: Literal["auto", "json", "pretty"], stream: TextIO) -> For
     if wanted == "auto":
         return "pretty" if stream.isatty() else "json"
     return wanted
-
-
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """The canonical line's fields, absent ones left out."""
-    usage = outcome.usage
-    values: dict[str, Any] = {
-        "request_id": outcome.request_id,
-        "surface": outcome.surface,
-        "caller": outcome.caller,
-        "model": outcome.model,
-        "upstream_model": outcome.upstream_model,
-        "dialect": outcome.dialect,
-        "stream": outcome.stream,
-        "status": outcome.status,
-        "ending": outcome.ending,
-        "finish_reason": outcome.finish_reason,
-        "error_code": outcome.error_code,
-        "upstream_status": outcome.upstream_status,
-        "upstream_code": outcome.upstream_code,
-        "upstream_request_id": outcome.upstream_request_id,
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
-        "cached_tokens": usage.cached_tokens if usage else None,
-        "neurons": usage.neurons if usage else None,
-        "usage_source": usage.source if usage else None,
-        "dropped": ",".join(outcome.dropped) or None,
-        "adjusted": ",".join(outcome.adjusted) or None,
-        "ms": round(outcome.seconds * 1000, 1),
-        "first_byte_ms": _milliseconds(outcome.first_byte_seconds),
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 1)
 
 
 class ExchangeLog:
@@ -85,9 +57,10 @@ class ExchangeLog:
         usage = outcome.usage
         tokens = f" {usage.prompt_tokens}→{usage.completion_tokens} tokens" if usage else ""
         trouble = f" {outcome.error_code}" if outcome.error_code else ""
+        model = shown(outcome.model) or "-"
         time = datetime.fromtimestamp(self._clock(), UTC).astimezone().strftime("%H:%M:%S")
         self._stream.write(
-            f"{time} {outcome.status} {outcome.surface} {outcome.model or '-'} {outcome.ending}{trouble}{tokens}"
+            f"{time} {outcome.status} {outcome.surface} {model} {outcome.ending}{trouble}{tokens}"
             f" {outcome.seconds * 1000:.0f} ms {outcome.request_id}\n"
         )
         self._stream.flush()
@@ -103,18 +76,68 @@ class JsonFormatter(logging.Formatter):
             "event": "log",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": discreet(record),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
-            trace = record.exc_info[2]
-            places = []
-            while trace is not None:
-                code = trace.tb_frame.f_code
-                places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
-                trace = trace.tb_next
-            line["places"] = places[-8:]
+            line["places"] = _places(record.exc_info[2])
         return encode(line).decode()
+
+
+class PrettyFormatter(logging.Formatter):
+    """Writes the remaining log lines for a person; of an exception no more than in JSON."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line, and one for each place of an exception."""
+        lines = [f"{self.formatTime(record, self.datefmt)} {record.levelname} {discreet(record)}"]
+        if record.exc_info and record.exc_info[0] is not None:
+            lines += crash_lines(record.exc_info[0], record.exc_info[2])
+        return "\n".join(lines)
+
+
+def crash_lines(kind: type[BaseException], trace: TracebackType | None) -> list[str]:
+    """What may be told of an exception, in lines: its type and its places. Its text may quote a prompt or a key."""
+    return [f"  {kind.__name__}", *(f"    {place}" for place in _places(trace))]
+
+
+def discreet(record: logging.LogRecord) -> str:
+    """The message of a log line, without the exceptions that libraries write into it."""
+    message = record.getMessage()
+    if record.name == "asyncio":
+        # What follows the first line is what the exception was in, and its text with it.
+        return message.partition("\n")[0]
+    head, traced, _ = message.partition(_TRACED)
+    return f"{head}{traced}…" if traced else message
+
+
+def quiet_crashes(stream: TextIO) -> None:
+    """Let what nobody catches be told without its text, wherever in the process it happens."""
+
+    def tell(kind: type[BaseException], trace: TracebackType | None) -> None:
+        stream.write("\n".join(["flarelay: a defect of this program", *crash_lines(kind, trace), ""]))
+        stream.flush()
+
+    def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            tell(kind, trace)
+
+    sys.excepthook = crash
+    sys.unraisablehook = lambda found: tell(found.exc_type, found.exc_traceback)
+    threading.excepthook = lambda found: tell(found.exc_type, found.exc_traceback)
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    places = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-_MOST_PLACES:]
 
 
 def _timestamp(seconds: float) -> str:

@@ -8,7 +8,11 @@ Another OpenAI-compatible proxy on this machine can be measured in the same roun
 upstream, which takes a fixed port with ``--upstream-port`` (its base URL is then
 ``http://127.0.0.1:PORT/client/v4/accounts/0123456789abcdef0123456789abcdef/ai/v1``), and name its base URL with
 ``--against``. Its processes are found by their port. Ours is kept on the last core, beside the calibration loop: start
-the other with ``taskset -c`` for the same treatment.
+the other with ``taskset -c`` for the same treatment. ``tests/bench/peers`` has what nginx and LiteLLM's proxy need:
+
+    taskset -c 1 nginx -c "$PWD/tests/bench/peers/nginx.conf" -p /tmp &
+    taskset -c 1 litellm --config tests/bench/peers/litellm.yaml --host 127.0.0.1 --port 18902 --num_workers 1 &
+    python -m tests.bench --upstream-port 18900 --against http://127.0.0.1:18901/v1 --against http://127.0.0.1:18902/v1
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from urllib.parse import urlsplit
 from tests.bench import budget
 from tests.bench.account import listeners
 from tests.bench.answers import MODEL
+from tests.bench.features import measure, write_features
 from tests.bench.figures import FIGURES
 from tests.bench.measure import Target, run
 from tests.bench.plan import FULL, GROUPS, QUICK, cases
@@ -45,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--write-budgets needs every figure: run it without --only")
     plan = QUICK if options.quick else FULL
     try:
+        if options.features:
+            with upstream(options.upstream_port) as upstream_port, loader() as load:
+                print(write_features(measure(plan, upstream_port, load, _say)))
+            return 0
         with upstream(options.upstream_port) as upstream_port, loader() as load:
             peers = [_peer(url, options.model, options.key) for url in options.against]
             if options.profile:
@@ -84,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--upstream-port", type=int, default=0, help="where the upstream listens (default: any)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a figure is past its budget")
     parser.add_argument("--write-budgets", action="store_true", help="make budgets of what this run sees")
+    parser.add_argument("--features", action="store_true", help="tell what each feature costs, instead of the table")
     parser.add_argument("--profile", action="store_true", help="tell which functions take most, instead of the table")
     return parser
 

@@ -10,13 +10,14 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import httptools
 
 from tests.bench import answers
-from tests.bench.loops import new_loop
+from tests.bench.loops import allow_many_files, new_loop
 
 READ_WHOLE = 3
 """How many answers of a load are parsed and compared; of the others only the signs of completeness are looked for."""
@@ -38,6 +39,8 @@ class Load:
         stream: The answer is one; its end has to hold ``last``.
         last: What a complete stream's last bytes hold.
         hold: Only begin the answers, one on every connection.
+        rate: Requests a second, sent when their time has come, whether others are answered or not; 0 sends each as
+            soon as a connection is free. With it latencies count from when a request was due.
         seconds: When to give up.
     """
 
@@ -52,6 +55,7 @@ class Load:
     stream: bool = False
     last: str = ""
     hold: bool = False
+    rate: float = 0.0
     seconds: float = 60.0
 
 
@@ -87,12 +91,32 @@ class _Run:
         self.loop = loop
         self.done: asyncio.Future[None] = loop.create_future()
         body = load.body.encode()
+        self.idle: list[_Connection] = []
+        self.due: deque[float] = deque()
+        self._scheduled = 0
         self.request = (
             f"POST {load.path} HTTP/1.1\r\nhost: {load.host}:{load.port}\r\nauthorization: Bearer {load.key}\r\n"
             f"content-type: application/json\r\naccept: */*\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode() + body
         self.text = answers.text_of(load.pieces)
         self.last = load.last.encode()
+
+    def schedule(self) -> None:
+        """Begin to send requests at their times."""
+        self._started = time.perf_counter()
+        self._send_due()
+
+    def _send_due(self) -> None:
+        now = time.perf_counter()
+        load = self.load
+        while self._scheduled < load.requests and self._started + self._scheduled / load.rate <= now:
+            self._scheduled += 1
+            if self.idle:
+                self.idle.pop().send(now)
+            else:
+                self.due.append(now)
+        if self._scheduled < load.requests and not self.done.done():
+            self.loop.call_later(0.001, self._send_due)
 
     def begin(self) -> None:
         """Note that an answer has begun."""
@@ -145,11 +169,12 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's, in name only.
         self._transport = cast("asyncio.Transport", transport)
-        self._parser = httptools.HttpResponseParser(self)
-        self._send()
+        self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self in self._run.idle:
+            self._run.idle.remove(self)
         if self._waiting:
             self._waiting = False
             self._run.end(f"the connection was closed: {exc}")
@@ -206,19 +231,26 @@ class _Connection(asyncio.Protocol):
         run.loop.call_soon(self._next)
 
     def _next(self) -> None:
-        if self._transport is not None:
-            self._parser = httptools.HttpResponseParser(self)
-            self._send()
-
-    def _send(self) -> None:
-        assert self._transport is not None
-        if not self._run.unsent:
-            self._transport.close()
+        if self._transport is None:
             return
+        self._parser = httptools.HttpResponseParser(self)
+        run = self._run
+        if not run.unsent:
+            self._transport.close()
+        elif not run.load.rate:
+            self.send(time.perf_counter())
+        elif run.due:
+            self.send(run.due.popleft())
+        else:
+            run.idle.append(self)
+
+    def send(self, due: float) -> None:
+        """Send the next request."""
+        assert self._transport is not None
         self._run.unsent -= 1
         self._waiting = True
         self._blocks: list[bytes] = []
-        self._began = self._first = time.perf_counter()
+        self._began = self._first = due
         self._transport.write(self._run.request)
 
 
@@ -252,6 +284,8 @@ async def carry_out(load: Load) -> None:
             # Not all at once: a queue of connections is another subject.
             for first in range(0, len(connections), 100):
                 await asyncio.gather(*(connection.open() for connection in connections[first : first + 100]))
+            if load.rate:
+                run.schedule()
             await run.done
     except TimeoutError:
         run.report.problems.append(f"{run.unanswered} of {load.requests} unanswered after {load.seconds} s")
@@ -274,5 +308,6 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    allow_many_files()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(serve())

@@ -1,8 +1,9 @@
-"""The event loop of the benchmark's own processes: the cheapest there is."""
+"""What the benchmark's own processes run on: the cheapest event loop there is, and as many open files as they may."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -12,3 +13,9 @@ def new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def allow_many_files() -> None:
+    """Let this process have as many open files as it may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import time
@@ -12,7 +13,7 @@ from tests.bench.account import cpu_seconds, resident_kib
 from tests.bench.answers import MODEL, Wanted, prompt_for
 from tests.bench.calibration import unit_seconds
 from tests.bench.cores import pin_measured, unpin
-from tests.bench.figures import DIRECT, OURS, Samples
+from tests.bench.figures import DIRECT, FIGURES, OURS, Samples
 from tests.bench.load import Load
 from tests.bench.plan import Case, Plan, cases
 from tests.bench.processes import KEY, BenchError, Loader, import_cpu_seconds, proxy
@@ -26,6 +27,7 @@ SETTLE_SECONDS = 0.03
 CHAT = "/chat/completions"
 HELD = Wanted(600, 1000)
 FIRST_BYTE = Wanted(2, 2)
+PROBE_SECONDS = 0.005
 
 
 @dataclass(slots=True)
@@ -164,9 +166,54 @@ class Latencies:
                         samples.add(f"added_p{percent}", target, added)
 
 
-def weigh_streams(target: Target, plan: Plan, loader: Loader, samples: Samples) -> None:
-    """Measure the memory of open streams, and what they cost while a chunk a second passes in each."""
-    case = Case("held", CHAT, HELD, stream=True, requests=plan.held, connections=plan.held)
+LOADED = 0.7
+"""How much of what it can do a proxy is asked to do, when its latency under load is measured."""
+
+LOADED_CONNECTIONS = 64
+
+
+def load_partly(target: Target, plan: Plan, loader: Loader, samples: Samples) -> None:
+    """Measure latency while requests come at 70 % of the rate that one core can bear."""
+    each = samples.value("unstreamed", target.name)
+    if each is None:
+        return
+    capacity = FIGURES["unstreamed"].scale / each
+    samples.add("capacity", target.name, capacity)
+    rate = capacity * LOADED
+    count = max(10, int(rate * plan.loaded_seconds))
+    case = Case("loaded", CHAT, Wanted(5), stream=False, requests=count, connections=LOADED_CONNECTIONS)
+    target.requests["loaded"] = count
+    latencies = sorted(loader.send(replace(target.load(case), rate=rate)).latencies)
+    for percent in (50, 99):
+        samples.add(f"loaded_p{percent}", target.name, _percentile(latencies, percent))
+
+
+def probe(target: Target, count: int) -> list[float]:
+    """How long health checks take, one after the other on one connection, in ascending order."""
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=10)
+    seconds = []
+    for _ in range(count):
+        time.sleep(PROBE_SECONDS)
+        began = time.perf_counter()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - began)
+    connection.close()
+    return sorted(seconds)
+
+
+def weigh_streams(target: Target, plan: Plan, loader: Loader, samples: Samples, streams: int, suffix: str = "") -> None:
+    """Measure the memory of open streams, and what they cost while a chunk a second passes in each.
+
+    Args:
+        target: What is measured.
+        plan: For how long.
+        loader: Opens them.
+        samples: Takes the figures.
+        streams: How many.
+        suffix: Of the figures' names.
+    """
+    case = Case("held", CHAT, HELD, stream=True, requests=streams, connections=streams)
     before = resident_kib(target.pids)
     with loader.hold(replace(target.load(case), hold=True)):
         time.sleep(plan.held_seconds)
@@ -175,8 +222,10 @@ def weigh_streams(target: Target, plan: Plan, loader: Loader, samples: Samples) 
             began, spent = time.perf_counter(), cpu_seconds(target.pids)
             time.sleep(plan.held_seconds)
             spent = cpu_seconds(target.pids) - spent
-            samples.add("held", target.name, spent / (time.perf_counter() - began) / plan.held, unit)
-        samples.add("rss_stream", target.name, (resident_kib(target.pids) - before) / plan.held)
+            samples.add(f"held{suffix}", target.name, spent / (time.perf_counter() - began) / streams, unit)
+        samples.add(f"rss_stream{suffix}", target.name, (resident_kib(target.pids) - before) / streams)
+        if target.name == OURS:
+            samples.add(f"lag_p99{suffix}", target.name, _percentile(probe(target, plan.probes), 99))
 
 
 def weigh_ours(upstream_port: int, plan: Plan, loader: Loader, samples: Samples) -> None:
@@ -187,7 +236,11 @@ def weigh_ours(upstream_port: int, plan: Plan, loader: Loader, samples: Samples)
         samples.add("rss_rest", OURS, resident_kib(target.pids))
         loader.send(target.load(Case("requests", CHAT, Wanted(5), False, plan.requests, 32)))
         samples.add("rss_after", OURS, resident_kib(target.pids))
-        weigh_streams(target, plan, loader, samples)
+        weigh_streams(target, plan, loader, samples, plan.held)
+    # Another one: memory that was used once is not given back.
+    with proxy(upstream_port) as fresh:
+        target = Target(OURS, "127.0.0.1", fresh.port, "/v1", (fresh.process.pid,))
+        weigh_streams(target, plan, loader, samples, plan.many, "_many")
 
 
 def time_starts(upstream_port: int, starts: int, samples: Samples) -> None:
@@ -244,16 +297,20 @@ def _run_groups(
         say("starts")
         time_starts(upstream_port, plan.starts, samples)
     loads = cases(plan, chosen)
-    if loads or "latency" in chosen:
+    if loads or chosen & {"latency", "load"}:
         with proxy(upstream_port) as ours:
             targets = [Target(OURS, "127.0.0.1", ours.port, "/v1", (ours.process.pid,)), *peers]
             _run_rounds(plan, loads, targets, upstream_port, loader, samples, say, latency="latency" in chosen)
+            if "load" in chosen:
+                say("70 % of what it can do")
+                for target in targets:
+                    load_partly(target, plan, loader, samples)
     if "memory" in chosen:
         say("memory")
         weigh_ours(upstream_port, plan, loader, samples)
         for peer in peers:
             if peer.pids:
-                weigh_streams(peer, plan, loader, samples)
+                weigh_streams(peer, plan, loader, samples, plan.held)
     if not samples.units:
         samples.units.append(unit_seconds())
 

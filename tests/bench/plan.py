@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.bench.answers import Wanted
 
-GROUPS: Final = ("unstreamed", "fixed", "burst_chat", "burst_responses", "paced", "latency", "memory", "start")
+GROUPS: Final = ("unstreamed", "fixed", "burst_chat", "burst_responses", "paced", "latency", "load", "memory", "start")
 """What ``--only`` chooses from."""
 
 
@@ -25,6 +25,9 @@ class Plan:
         latency: Requests of one measurement of latency.
         requests: Requests before memory is looked at again.
         held: Streams that are open when memory is looked at.
+        many: Streams that are open when it is looked at again.
+        probes: Health checks by which the event loop's lag is seen while streams are open.
+        loaded_seconds: How long the proxy is kept at 70 % of what it can do.
         held_seconds: For how long their CPU time is counted, three times.
         starts: How often the proxy is started.
     """
@@ -38,6 +41,9 @@ class Plan:
     requests: int
     paced_streams: int = 40
     held: int = 1000
+    many: int = 5000
+    probes: int = 300
+    loaded_seconds: float = 4.0
     held_seconds: float = 1.0
     starts: int = 3
 
@@ -56,6 +62,9 @@ SMALLEST: Final = Plan(
     requests=40,
     paced_streams=4,
     held=20,
+    many=40,
+    probes=5,
+    loaded_seconds=0.2,
     held_seconds=0.1,
     starts=1,
 )
@@ -83,7 +92,11 @@ class Case:
 
 
 def cases(plan: Plan, groups: frozenset[str]) -> list[Case]:
-    """The cases of a run. Paced chunks need the fixed cost of a stream, which is not theirs, taken away."""
+    """The cases of a run.
+
+    Paced chunks need the fixed cost of a stream, which is not theirs, taken away; how much a proxy can bear is known
+    from what a request costs it.
+    """
     chat, responses = "/chat/completions", "/responses"
     every = (
         Case("unstreamed", chat, Wanted(5), stream=False, requests=plan.unstreamed, connections=32),
@@ -92,5 +105,5 @@ def cases(plan: Plan, groups: frozenset[str]) -> list[Case]:
         Case("burst_responses", responses, Wanted(100), stream=True, requests=plan.burst, connections=16),
         Case("paced", chat, Wanted(plan.paced_pieces, 10), True, plan.paced_streams, plan.paced_streams),
     )
-    wanted = groups | ({"fixed"} if "paced" in groups else set())
+    wanted = groups | ({"fixed"} if "paced" in groups else set()) | ({"unstreamed"} if "load" in groups else set())
     return [case for case in every if case.name in wanted]

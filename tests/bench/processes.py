@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from tests.bench.cores import pin_beside
@@ -22,6 +23,18 @@ from tests.bench.load import Load, Report
 ROOT: Final = Path(__file__).resolve().parents[2]
 KEY: Final = "sk-benchmark-0123456789abcdef"
 READY_SECONDS: Final = 20.0
+
+LIMITS: Final = {
+    "FLARELAY_REQUESTS_PER_MINUTE": "100000000",
+    "FLARELAY_REQUESTS_PER_DAY": "100000000",
+    "FLARELAY_TOKENS_PER_MINUTE": "1000000000",
+    "FLARELAY_CONCURRENCY": "100000",
+    "FLARELAY_NEURONS_PER_DAY": "100000000",
+}
+"""Limits that are counted and never reached: what is measured has them on, as people do."""
+
+
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class BenchError(Exception):
@@ -111,12 +124,15 @@ def loader() -> Iterator[Loader]:
 
 
 @contextlib.contextmanager
-def proxy(upstream_port: int, module: Sequence[str] = ("app",)) -> Iterator[Proxy]:
+def proxy(
+    upstream_port: int, module: Sequence[str] = ("app",), settings: Mapping[str, str] = NO_SETTINGS
+) -> Iterator[Proxy]:
     """Run our proxy as its users do: a process of its own that logs to a file.
 
     Args:
         upstream_port: Where the upstream listens.
         module: What is run instead of ``app``, with arguments that come before those of ``app``.
+        settings: Environment variables that differ from what is measured otherwise; empty ones are taken away.
     """
     port = _free_port()
     command = [sys.executable, "-m", *module, "serve", "--host", "127.0.0.1", "--port", str(port)]
@@ -131,7 +147,10 @@ def proxy(upstream_port: int, module: Sequence[str] = ("app",)) -> Iterator[Prox
             "FLARELAY_API_KEYS": KEY,
             "FLARELAY_DATA_DIR": home,
             "FLARELAY_LOG_FORMAT": "json",
+            **LIMITS,
+            **settings,
         }
+        environment = {name: value for name, value in environment.items() if value}
         with log.open("wb") as out, errors.open("wb") as err:
             began = time.perf_counter()
             process = subprocess.Popen(

@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench import answers, budget
 from tests.bench.account import listeners
+from tests.bench.features import CASES, NOTHING, write_features
 from tests.bench.figures import FIGURES, OURS, Samples
 from tests.bench.load import Load
 from tests.bench.measure import run
@@ -65,3 +66,25 @@ def test_chunks_have_the_size_of_real_ones():
     sizes = [len(chunk) for chunk in answers.stream(100).chunks]
     assert 180 <= min(sizes) <= max(sizes) <= 230
     assert 900 <= len(answers.whole(5)) <= 1400
+
+
+def test_what_a_feature_costs_is_what_is_saved_without_it():
+    samples = Samples()
+    for case in CASES:
+        samples.add(case, OURS, 0.001, 0.0005)
+        samples.add(case, "limits", 0.0009, 0.0005)
+        # Another machine's speed at another moment, but the same cost.
+        samples.add(case, NOTHING, 0.002, 0.001)
+    _, _, everything, limits, alike = write_features(samples, ["limits", NOTHING]).splitlines()
+    assert everything.count("1,000 µs") == len(CASES)
+    assert limits.count("100 µs +10.0%") == len(CASES)
+    assert alike.count(" 0 µs  +0.0%") == len(CASES)
+
+
+def test_requests_at_a_rate_are_all_answered():
+    with upstream() as port, loader() as load:
+        wanted = Load("127.0.0.1", port, "/x", '{"p":"pieces=5 pause_ms=0"}', 5, 40, 2, rate=400.0)
+        report = load.send(wanted)
+    assert report.complete == len(report.latencies) == 40
+    # The last one was due after 39 / 400 seconds.
+    assert report.seconds >= 0.0975

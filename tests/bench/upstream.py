@@ -11,7 +11,7 @@ import sys
 from typing import Final, cast
 
 from tests.bench import answers
-from tests.bench.loops import new_loop
+from tests.bench.loops import allow_many_files, new_loop
 
 _FIRST_PAGE: Final = answers.catalogue(empty=False)
 _LAST_PAGE: Final = answers.catalogue(empty=True)
@@ -109,5 +109,6 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
+    allow_many_files()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

@@ -1,5 +1,6 @@
 import pytest
 
+from app.catalog.catalogue import build
 from app.catalog.facts import bundled, parse
 from app.core.model import Price, ReasoningEfforts
 
@@ -73,3 +74,20 @@ def test_neurons_follow_from_prices():
 def test_a_fact_that_is_left_out_has_a_default():
     found = parse(b'[{"id":"@cf/a/b","task":"Translation","chat":false}]').models["@cf/a/b"]
     assert (found.json_schema, found.context_window, found.created, found.price) == ("none", None, 0, Price())
+
+
+@pytest.mark.parametrize(
+    ("name", "abilities"),
+    [
+        ("bge-base-en-v1.5", {"embeddings"}),
+        ("bge-m3", {"embeddings", "reranking"}),
+        ("embeddinggemma-300m", {"embeddings", "shorter_dimensions"}),
+        ("qwen3-embedding-0.6b", {"embeddings", "shorter_dimensions"}),
+        ("bge-reranker-base", {"reranking"}),
+        ("llama-guard-3-8b", {"moderation"}),
+        ("gpt-oss-120b", set()),
+    ],
+)
+def test_models_of_other_tasks_say_what_they_can_do(name, abilities):
+    told = build(bundled()).find_entry(name)["capabilities"]
+    assert {"embeddings", "shorter_dimensions", "moderation", "reranking"} & set(told) == abilities

@@ -208,3 +208,13 @@ def test_no_row_makes_it_fail(properties, task, other):
     live = row(BIG, task, **properties)
     rows = [other, live | {"created_at": other, "description": task}, live | {"properties": other, "task": other}]
     assert build(BUNDLE, rows, complete=False).find_entry(BIG)["id"] == BIG
+
+
+def test_the_words_of_a_new_models_name_tell_what_it_does():
+    rows = [
+        {"name": "@cf/a/new-guard-2", "task": {"name": "Text Generation"}},
+        {"name": "@cf/a/new-reranker-2", "task": {"name": "Text Classification"}},
+        {"name": "@cf/a/new-sentiment", "task": {"name": "Text Classification"}},
+    ]
+    made = [merge(row, None) for row in parse_rows(rows).values()]
+    assert [(model.moderates, model.reranks) for model in made] == [(True, False), (False, True), (False, False)]

@@ -175,16 +175,37 @@ CUTS = {
 }
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("answer", CUTS.values(), ids=CUTS)
-async def test_a_cut_body_is_an_error_and_never_the_end(answer):
+async def test_a_cut_body_is_an_error_after_all_that_had_come_and_never_the_end(answer, late):
     async with serving(Script([OK + answer, None])) as (transport, url):
         response = await send(transport, url)
+        content = response.stream._response.content
+        async with asyncio.timeout(5):
+            while late and content.exception() is None:
+                # Whoever reads slowly looks only when the connection is gone already.
+                await asyncio.sleep(0)
         seen = b""
         with pytest.raises(httpx.ReadError):
             async for block in response.stream:
                 seen += block
-        assert b"hello".startswith(seen)
+        assert seen == b"hello"
         await response.stream.aclose()
+
+
+async def test_what_nobody_asked_for_is_nobodys_answer():
+    later = asyncio.Event()
+    good = OK + b"content-length: 4\r\n\r\n"
+    script = Script([good + b"mine", later, good + b"evil"], [good + b"next"])
+    async with serving(script) as (transport, url):
+        assert await read(await send(transport, url)) == b"mine"
+        (idle,) = transport._session.connector._conns.values()
+        later.set()
+        async with asyncio.timeout(5):
+            while not idle[0][0].should_close:
+                await asyncio.sleep(0)
+        assert await read(await send(transport, url)) == b"next"
+    assert script.connections == 2
 
 
 async def test_nobody_listens():

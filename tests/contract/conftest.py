@@ -23,3 +23,11 @@ async def store(database):
     store = await open_store(database)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def other(database):
+    """Another replica."""
+    other = await open_store(database)
+    yield other
+    await other.close()

@@ -5,16 +5,7 @@ import asyncio
 import pytest
 
 from app.store.contract import Events
-from app.store.opening import open_store
 from tests.store.records import ME, ids, item, made
-
-
-@pytest.fixture
-async def other(database):
-    """Another replica."""
-    other = await open_store(database)
-    yield other
-    await other.close()
 
 
 async def enqueue(store, *names):

@@ -1,5 +1,6 @@
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -327,3 +328,26 @@ def test_only_the_beginning_of_a_body_is_read() -> None:
     found = failure(500, b"(" * 10_000_000)
     assert type(found) is UpstreamBroken
     assert type(failure(400, b" " * 70_000 + b'{"errors":[{"code":5007}]}')) is BadRequest
+
+
+def test_no_room_for_a_forced_call_names_the_limit():
+    text = "AiError: max_tokens is too small for the forced tool call"
+    found = failure(400, {"errors": [{"code": 8006, "message": text}]})
+    assert (found.param, found.message) == ("max_tokens", "max_tokens is too small for the forced tool call")
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "seconds"),
+    [("250", 0.25), ("0", 0), ("86400000", 3600), ("-1", 7), ("soon", 7), ("nan", 7), ("1e999", 7), ("", 7)],
+)
+def test_milliseconds_go_before_seconds(milliseconds, seconds):
+    assert failure(429, b"", {"retry-after": "7", "retry-after-ms": milliseconds}).retry_after == seconds
+
+
+@pytest.mark.parametrize("piece", ["[", " ", "(", "exceed", "' ", "Type mismatch of '/a'", "(0123", "a b ", "1:"])
+@pytest.mark.parametrize("code", [5006, 8007])
+def test_a_long_text_takes_no_time_with_the_square_of_its_length(code, piece):
+    body = json.dumps({"errors": [{"code": code, "message": piece * (60_000 // len(piece))}]}).encode()
+    began = time.process_time()
+    read_failure(400, {}, body, NOW)
+    assert time.process_time() - began < 1

@@ -15,6 +15,17 @@ def collected(*frames: tuple[object, bool]) -> Usage | None:
     return collector.result
 
 
+@pytest.mark.parametrize("wild", [1e30, 10**30, 1e308, float("inf"), float("nan"), 10**8 + 1, -(10**30)])
+def test_figures_that_cannot_be_are_none(wild) -> None:
+    assert collected((usage(wild, wild, neurons=wild), True), (usage(wild, wild), False)) is None
+    sound = usage(9, 4, neurons=wild, prompt_tokens_details={"cached_tokens": wild}, reasoning_tokens=wild)
+    found = collected((sound, True))
+    assert found is not None
+    assert (found.prompt_tokens, found.completion_tokens, found.neurons) == (9, 4, None)
+    assert not found.cached_tokens
+    assert not found.reasoning_tokens
+
+
 @pytest.mark.parametrize("frame", [None, 7, [], "x", {}, usage(0, 0), usage(None, None), usage("9", True)])
 def test_nothing_is_nothing(frame) -> None:
     assert collected((frame, True), (frame, False)) is None

@@ -46,11 +46,20 @@ def serve(lease):
 
 
 @contextlib.contextmanager
-def proxy(upstream, folder, lease):
-    """A running proxy: its process and a client for it."""
+def proxy(upstream, folder, lease, module="tests.e2e.crash", seconds=10, **environ):
+    """A running proxy: its process and a client for it.
+
+    Args:
+        upstream: The emulator's address.
+        folder: Its data directory.
+        lease: How long it holds work, in seconds.
+        module: What ``--serve LEASE`` makes a proxy with such leases.
+        seconds: How long it may take to be ready, and to answer.
+        environ: Further environment variables.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("FLARELAY_", "CLOUDFLARE_"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.crash", "--serve", str(lease)],
+        [sys.executable, "-m", module, "--serve", str(lease)],
         cwd=ROOT,
         env={
             **clean,
@@ -59,6 +68,7 @@ def proxy(upstream, folder, lease):
             "FLARELAY_UPSTREAM_URL": f"{upstream}/client/v4",
             "FLARELAY_DATA_DIR": folder,
             "FLARELAY_CATALOGUE_REFRESH_SECONDS": "0",
+            **environ,
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -68,8 +78,8 @@ def proxy(upstream, folder, lease):
         line = process.stderr.readline()
         found = re.search(r"http://[0-9.]+:\d+", line)
         assert found, line + process.stderr.read()
-        with httpx.Client(base_url=found[0], timeout=10, trust_env=False) as http:
-            until(lambda: _is_ready(http))
+        with httpx.Client(base_url=found[0], timeout=seconds, trust_env=False) as http:
+            until(lambda: _is_ready(http), seconds)
             yield process, http
     finally:
         process.kill()

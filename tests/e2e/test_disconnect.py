@@ -1,42 +1,46 @@
-"""A client that hangs up closes the upstream at once."""
+"""A client that leaves closes the upstream at once, frees its place and is charged what was produced."""
 
-import socket
-from urllib.parse import urlsplit
+import json
 
 import pytest
 
-from app.wire.codec import encode
+from tests.e2e.disconnects import CASES, POINTS, world
 from tests.serving import until
 
-CASES = {
-    "waiting for the first byte": ("slow-first", b""),
-    "within a stream": ("stall", b"data: "),
-    "waiting for ever": ("hang", b""),
-}
+AT_ONCE = 1.0
+"""Seconds; what it really takes, a few milliseconds, is measured by ``python -m tests.e2e.disconnects``."""
 
 
-def in_flight(control):
-    return control.get("/streams").json()["in_flight"]
+@pytest.fixture(scope="module")
+def made():
+    with world() as made:
+        yield made
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
-@pytest.mark.parametrize(("scenario", "wait_for"), CASES.values(), ids=CASES)
-def test_a_hang_up_closes_the_upstream(proxy, control, path, stream, scenario, wait_for):
-    content = [{"role": "user", "content": "Write 60 words."}]
-    key = "input" if path.endswith("responses") else "messages"
-    body = encode({"model": f"@cf/emulator/{scenario}", key: content, "stream": stream})
-    address = urlsplit(proxy)
-    with socket.create_connection((address.hostname, address.port)) as client:
-        head = (
-            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        client.sendall(head.encode() + body)
-        if stream and wait_for:
-            seen = b""
-            while wait_for not in seen:
-                seen += client.recv(4096)
-        until(lambda: in_flight(control) == 1)
-    until(lambda: in_flight(control) == 0, seconds=2)
-    (request,) = [request for request in control.get("/requests").json() if request["method"] == "POST"]
-    assert request["closed_early"] is True
+@pytest.mark.parametrize(("route", "name"), CASES, ids=[f"{route}, {name}" for route, name in CASES])
+def test_a_client_leaves(made, route, name):
+    point = POINTS[name]
+    seconds, line = made.leave(route, name)
+    assert seconds < AT_ONCE
+    assert line["ending"] == "disconnected"
+    assert line["status"] == (200 if point.sees and route != "background" else 499)
+    if point.produced:
+        assert line["prompt_tokens"] > 0
+        assert line["completion_tokens"] > 0
+        assert line["usage_source"] == "estimated"
+    else:
+        assert not line.get("completion_tokens")
+    if point.whole and not point.waits:
+        received = made.control.get("/requests").json()
+        assert all(request["closed_early"] for request in received if request["method"] == "POST")
+    until(made.is_free, seconds=2)
+
+
+def test_a_follower_that_leaves_does_not_end_background_work(made):
+    made.forget()
+    made.control.post("/faults", json={"fault": "pause", "seconds": 0.3})
+    asked = {"model": "@cf/openai/gpt-oss-120b", "input": "Say exactly: done", "background": True, "stream": True}
+    with made.client.stream("POST", "/v1/responses", json=asked) as answer:
+        data = next(line for line in answer.iter_lines() if line.startswith("data: "))
+    response_id = json.loads(data.removeprefix("data: "))["response"]["id"]
+    until(lambda: made.client.get(f"/v1/responses/{response_id}").json()["status"] == "completed")

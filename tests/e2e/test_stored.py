@@ -159,6 +159,17 @@ def test_background_work_is_followed_and_resumed(sdk):
     assert [event.sequence_number for event in again] == numbers
 
 
+def test_background_work_that_was_not_streamed_cannot_be_followed(sdk, http):
+    queued = sdk.responses.create(model=MODEL, input="Say exactly: later", background=True)
+    until(lambda: finished(sdk, queued.id))
+    with pytest.raises(openai.NotFoundError, match="not streamed"):
+        sdk.responses.retrieve(queued.id, stream=True)
+    slow = sdk.responses.create(model="@cf/emulator/pause", input="Say exactly: later", background=True)
+    told = http.get(f"/v1/responses/{slow.id}", params={"stream": "true"}).text
+    assert '"type":"error"' in told
+    assert "not streamed" in told
+
+
 def test_background_work_is_cancelled(sdk, control):
     queued = sdk.responses.create(model="@cf/emulator/stall", input="Write 60 words.", background=True)
     until(lambda: control.get("/streams").json()["in_flight"] == 1)

@@ -112,3 +112,28 @@ async def test_batch_refusals(client):
         "@cf/meta/llama-3.2-1b-instruct?queueRequest=true", {"requests": [{"prompt": "a"}]}
     )
     assert not_batchable.json()["errors"][0]["code"] == 5006
+
+
+async def refused(client, model, *items):
+    answer = await client.run(f"{model}?queueRequest=true", {"requests": list(items)})
+    return (answer.status_code, answer.json()["errors"][0]["code"]) == (400, 5006)
+
+
+async def test_batch_items_have_the_form_of_their_model(client):
+    assert await refused(client, GPT, {"prompt": "a"})
+    assert await refused(client, GPT, {"input": "a", "max_tokens": 5})
+    assert await refused(client, GPT, {"input": "a", "reasoning": {"effort": "low", "depth": 1}})
+    assert await refused(client, LLAMA, {"messages": [{"role": "user", "content": "a"}]})
+    assert await refused(client, LLAMA, {"prompt": "a"}, {"prompt": "b", "external_reference": 7})
+
+
+async def test_some_batch_answers_are_wrapped_twice(client):
+    path = "@cf/qwen/qwen3-30b-a3b-fp8?queueRequest=true"
+    item = {"messages": [{"role": "user", "content": "Say exactly: A"}], "external_reference": "x"}
+    queued = (await client.run(path, {"requests": [item]})).json()["result"]
+    poll = {"request_id": queued["request_id"]}
+    await client.run(path, poll)
+    result = (await client.run(path, poll)).json()["result"]
+    (row,) = result["responses"]
+    assert set(row["result"]) == {"result"}
+    assert result["usage"]["total_tokens"] > 0

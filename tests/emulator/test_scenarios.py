@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.emulator import server
+from app.emulator import server, vectors
+from app.emulator.faults import ANY_STATUS
 from app.emulator.scenarios import SCENARIOS
 
 EVERY = [
@@ -19,7 +20,11 @@ EVERY = [
     "quota-old", "rate-limited", "slow", "slow-first", "split", "stall", "think-no-open", "think-tag", "unauthorized",
     "xml-tool-call", "zero-usage",
 ]  # fmt: skip
-BREAKING = {"cut", "cut-first", "stall", "hang"}
+# Played over real sockets in test_connection.py and test_faults.py.
+BREAKING = {
+    "closed", "cut", "cut-first", "cut-frame", "hang", "length-long", "reset", "reset-first", "reset-mid-stream",
+    "stall", "stall-first",
+}  # fmt: skip
 WEATHER = {
     "type": "function",
     "function": {
@@ -49,7 +54,7 @@ async def test_each_is_playable_on_each_endpoint(client, ai, name):
     model = f"@cf/emulator/{name}"
     scenario = SCENARIOS[name]
     if scenario.first_byte or scenario.seconds:
-        model += ":0.001"
+        model += ":0" if name == "drip" else ":0.001"
     user = {"messages": [{"role": "user", "content": "What is the weather in Oslo?"}]}
     answers = [
         await client.chat(model, user),
@@ -154,3 +159,18 @@ def test_the_quirks_page_names_every_quirk_and_no_unknown_scenario():
     assert set(re.findall(r"@cf/emulator/([a-z0-9-]+)", page)) <= set(SCENARIOS)
     table = [line for line in page.split("## Scenarios")[1].splitlines() if line.startswith("| `")]
     assert table == [f"| `{one.name}` | {one.about} | {one.stands_for} |" for one in SCENARIOS.values()]
+
+
+def test_the_table_of_vectors_is_the_pages_and_names_every_fault():
+    page = Path(server.__file__).with_name("QUIRKS.md").read_text(encoding="utf-8")
+    table = page.split("## Vectors")[1].split("## Scenarios")[0]
+    assert [line for line in table.splitlines() if line.startswith("|")] == vectors.page()
+    named = {name for one in vectors.VECTORS for name in one.names}
+    assert named == {*SCENARIOS, ANY_STATUS}
+    assert all(one.names or one.otherwise for one in vectors.VECTORS)
+
+
+async def test_the_table_of_vectors_is_served(client):
+    rows = (await client.get("/_emulator/vectors")).json()
+    assert [row["vector"] for row in rows] == [one.vector for one in vectors.VECTORS]
+    assert {name for row in rows for name in row["names"]} == {*SCENARIOS, ANY_STATUS}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import BadRequest
-from app.fetch.pictures import check_data_uri, media_type, to_data_uri
+from app.fetch.pictures import check_data_uri, to_data_uri
+from app.wire.kinds import picture_kind
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 JPEG = b"\xff\xd8\xff\xe0" + bytes(50)
@@ -45,7 +46,7 @@ def refusal(text, limit=LIMIT):
     ],
 )
 def test_types_by_content(data, kind):
-    assert media_type(data) == kind
+    assert picture_kind(data) == kind
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Where the tests' Redis is, and the clock that they turn by hand."""
 
+import asyncio
 import atexit
 import contextlib
 import functools
@@ -13,6 +14,7 @@ import pytest
 import redis
 
 from app.core.caller import Caller
+from app.limits.callers import CallerLimits
 
 REDIS_URL = os.environ.get("FLARELAY_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 
@@ -59,6 +61,35 @@ def caller(name: str = "key-1") -> Caller:
     return Caller(name, name)
 
 
+class Limiter(CallerLimits):
+    """Limits that are the same for every caller, and that a test may change."""
+
+    def __init__(self, buckets, spec, **options):
+        super().__init__(buckets, **options)
+        self.buckets = buckets
+        self.spec = spec
+
+    async def admit(self, caller, model, estimate):
+        return await super().admit(Caller(caller.id, caller.name, self.spec), model, estimate)
+
+
+class Ledger:
+    """Knows what was spent before; each answer waits until it is let go."""
+
+    def __init__(self, spent=0, *, failure=None):
+        self.spent, self.failure, self.asked = spent, failure, []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, owner, period):
+        self.asked.append((owner, period))
+        spent, failure = self.spent, self.failure
+        await self.gate.wait()
+        if failure is not None:
+            raise failure
+        return spent[period] if isinstance(spent, dict) else spent
+
+
 class HandClock:
     """Microseconds that pass only when the test says so."""
 
@@ -68,5 +99,16 @@ class HandClock:
     def __call__(self) -> int:
         return self.now
 
+    def wall(self) -> float:
+        """The same time as the calendar has it."""
+        return self.now / 1_000_000
+
     def advance(self, seconds: float) -> None:
         self.now += round(seconds * 1_000_000)
+
+
+async def until(condition, within=5):
+    """Wait for what will come about."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.002)

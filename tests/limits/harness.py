@@ -1,9 +1,10 @@
 """Do the limits hold? Fires many clients at a few keys and compares what was admitted with what was allowed.
 
 ``python -m tests.limits.harness`` tries one process with limits in memory; with ``--redis`` also several processes that
-share them. Their clocks disagree by seconds, clients leave at any moment, and one process is killed. The judge is none
-of the limiter's code: each process writes down, by the machine's monotonic clock, when it asked, when it was admitted,
-what was reserved and what was used; the sums are made here with fractions.
+share them. Every key has all limits, and is short of one of them. The processes' clocks disagree by seconds, clients
+leave at any moment, also while they are being admitted, and one process is killed. The judge is none of the limiter's
+code: each process writes down, by the machine's monotonic clock, when it asked, when it was admitted, what was reserved
+and what was used; the sums are made here with fractions.
 """
 
 from __future__ import annotations
@@ -17,114 +18,128 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from app.core.caller import Caller
-from app.core.errors import Overloaded, RateLimited
+from app.core.cost import Cost, Rates
+from app.core.errors import Overloaded, QuotaExhausted, RateLimited
+from app.core.limits import LimitSpec
 from app.core.usage import Usage
-from app.limits.admission import Estimate, Limits
-from app.limits.memory import MemoryLimits
-from app.limits.redis import RedisLimits
-from app.limits.spec import LimitSpec
+from app.limits.admission import Estimate
+from app.limits.buckets import Buckets, Charge, Refused
+from app.limits.callers import CallerLimits
+from app.limits.memory import MemoryBuckets
+from app.limits.redis import RedisBuckets
+from app.limits.spec import MICRO, Plan
 from tests.limits.backend import REDIS_URL, new_prefix
+from tests.limits.judging import (
+    DEFAULT_OUTPUT,
+    KINDS,
+    LOOSE,
+    PLACES,
+    PRICE_IN,
+    PRICE_OUT,
+    Options,
+    Verdict,
+    factor,
+    judge,
+    on_the_way,
+    rows_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = time.monotonic
-DEFAULT_OUTPUT = 40
-PLACES = 2
+RATES = Rates(PRICE_IN, PRICE_OUT, 0.0)
 SKEWS = (-5.0, 0.0, 7.3, -3_600.0, 86_400.0)
 
 
-@dataclass
-class Options:
-    """What is tried."""
-
-    redis: bool = False
-    replicas: int = 3
-    clients: int = 60
-    keys: int = 3
-    seconds: float = 6.0
-    requests: int = 600
-    tokens: int = 60_000
-    concurrency: int = 8
-    lease: float = 2.0
-    seed: int = 1
-    number: int = -1
-    prefix: str = field(default_factory=new_prefix)
-    start: float = 0.0
-    out: str = ""
-
-
-def spec_of(options: Options, caller: Caller) -> LimitSpec:
-    """Each key is short of something else: requests, tokens or places."""
-    short_of = ("requests", "tokens", "places")[int(caller.id.rpartition("-")[2]) % 3]
-    return LimitSpec(
-        requests_per_minute=options.requests if short_of == "requests" else None,
-        tokens_per_minute=options.tokens if short_of == "tokens" else None,
-        concurrency=options.concurrency if short_of == "places" else None,
+def caller_of(options: Options, key: str) -> Caller:
+    """Each key has all limits, and is short of something else."""
+    spec = LimitSpec(
+        requests_per_minute=options.requests * factor(key, "requests"),
+        tokens_per_minute=options.tokens * factor(key, "tokens"),
+        concurrency=options.concurrency * factor(key, "places"),
+        neurons_per_month=options.budget * factor(key, "budget"),
+        neurons_per_day=options.budget * LOOSE,
     )
+    return Caller(key, key, spec)
 
 
-def opened(options: Options) -> RedisLimits:
-    """The limits of one process."""
-    return RedisLimits(
-        REDIS_URL,
-        lambda caller: spec_of(options, caller),
-        prefix=options.prefix,
-        lease=options.lease,
-        default_reservation=DEFAULT_OUTPUT,
-        # A busy machine is not an absent Redis.
-        timeout=2.0,
-    )
+def opened(options: Options) -> RedisBuckets:
+    """The buckets of one process."""
+    # A busy machine is not an absent Redis.
+    return RedisBuckets(REDIS_URL, prefix=options.prefix, lease=options.lease, timeout=2.0, wall=options.wall)
 
 
-async def client(options: Options, limits: Limits, number: int, chance: random.Random, write: Any) -> None:
+async def counted(options: Options, buckets: Buckets, key: str) -> float:
+    """What the buckets say that a key has spent in the month, in neurons."""
+    plan = Plan.of(LimitSpec(neurons_per_month=1))
+    try:
+        hold = await buckets.take(key, plan, Charge(whole=False))
+    except Refused as refused:
+        return refused.standing.spent[0].cost / MICRO
+    hold.settle(0, 0)
+    return hold.standing.spent[0].cost / MICRO
+
+
+async def client(options: Options, buckets: Buckets, number: int, chance: random.Random, write: Any) -> None:
     """One client: asks, works a little or leaves, settles, and waits as long as it is told."""
-    key = f"key-{number % options.keys}"
+    caller = caller_of(options, f"key-{number % options.keys}")
+    limits = CallerLimits(buckets, default_reservation=DEFAULT_OUTPUT)
     end = options.start + options.seconds
+    turn = 0
     while REAL() < end:
         stated = chance.random() < 0.7
         prompt, output = chance.randint(5, 40), chance.randint(10, 80) if stated else 127_000
-        estimate = Estimate(prompt, output, stated)
-        asked = REAL()
-        task = asyncio.ensure_future(limits.admit(Caller(key, key), "model", estimate))
+        turn += 1
+        about = {"key": caller.id, "request": f"{number}/{turn}", "process": options.number}
+        reserved = output if stated else DEFAULT_OUTPUT
+        write({**about, "asked": REAL(), "prompt": prompt, "output": reserved, "stated": stated})
+        task = asyncio.ensure_future(limits.admit(caller, "model", Estimate(prompt, output, stated, RATES)))
         try:
+            if chance.random() < 0.05:
+                # It leaves while it is being admitted; where it is too late, it leaves at once after that.
+                await asyncio.sleep(chance.uniform(0, 0.002))
+                task.cancel()
             reservation = await task
-        except RateLimited as error:
+        except asyncio.CancelledError:
+            write({**about, "cancelled": REAL()})
+            continue
+        except (RateLimited, QuotaExhausted) as error:
+            write({**about, "refused": True})
             # A refusal of a key that is short of places says "1 s"; asking sooner tries harder.
             await asyncio.sleep(min(error.retry_after or 1.0, 0.05, max(end - REAL(), 0)))
             continue
         except Overloaded:
-            write({"away": key})
+            write({**about, "away": True})
             await asyncio.sleep(0.05)
             continue
-        admitted = REAL()
-        kind = chance.random()
+        write({**about, "at": REAL()})
         # A tenth leaves in the middle; a tenth fails before anything was produced.
-        used: int | None = prompt + min(int(chance.expovariate(1 / 30)), output if stated else 200)
-        if kind < 0.1:
-            used = None
-        elif kind < 0.2:
-            used = prompt
+        kind = chance.random()
+        produced = 0 if kind < 0.2 else min(int(chance.expovariate(1 / 30)), output if stated else 200)
         await asyncio.sleep(chance.uniform(0, 0.02))
         leaving = REAL()
-        await reservation.settle(None if used is None else Usage(used, 0))
-        reserved = prompt + (output if stated else DEFAULT_OUTPUT)
-        write({"key": key, "asked": asked, "at": admitted, "left": leaving, "reserved": reserved, "used": used or 0})
+        if kind < 0.1:
+            prompt = 0
+            await reservation.settle(None)
+        else:
+            spent = Cost(prompt * RATES.input + produced * RATES.output, "reported")
+            await reservation.settle(Usage(prompt, produced), spent)
+        write({**about, "left": leaving, "used": [prompt, produced]})
 
 
-async def replica(options: Options, limits: Limits, write: Any) -> None:
+async def replica(options: Options, buckets: Buckets, write: Any) -> None:
     """The clients of one process."""
     share = max(options.clients // max(options.replicas, 1), 1) if options.number >= 0 else options.clients
     offset = max(options.number, 0) * share
     await asyncio.sleep(max(options.start - REAL(), 0))
     await asyncio.gather(
         *(
-            client(options, limits, offset + n, random.Random(f"{options.seed}/{offset + n}"), write)
+            client(options, buckets, offset + n, random.Random(f"{options.seed}/{offset + n}"), write)
             for n in range(share)
         )
     )
@@ -132,114 +147,41 @@ async def replica(options: Options, limits: Limits, write: Any) -> None:
 
 async def process(options: Options) -> None:
     """A replica of its own, which writes each record as it happens: it may be killed."""
-    limits = opened(options)
-    with Path(options.out).open("w", buffering=1) as file:  # noqa: ASYNC230 - lines that survive a kill
-        await replica(options, limits, lambda record: file.write(json.dumps(record) + "\n"))
-    await limits.aclose()
+    buckets = opened(options)
+    out = Path(options.out)
+    with out.open("w", buffering=1) as file:  # noqa: ASYNC230 - lines that survive a kill
+        begin = out.with_name("begin")
+        while not await asyncio.to_thread(begin.exists):
+            await asyncio.sleep(0.01)
+        options.start = float(await asyncio.to_thread(begin.read_text))
+        await replica(options, buckets, lambda record: file.write(json.dumps(record) + "\n"))
+    await buckets.aclose()
 
 
-@dataclass
-class Verdict:
-    """What came out for one way of running."""
-
-    name: str
-    rows: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-    def row(self, text: str) -> None:
-        """A line of the report."""
-        self.rows.append(text)
-
-    def hold(self, condition: bool, text: str) -> None:
-        """What must be so."""
-        if not condition:
-            self.faults.append(text)
-
-
-def judge(options: Options, records: list[dict[str, Any]], verdict: Verdict) -> None:
-    """Compare what was admitted with what was allowed, key by key."""
-    by_key: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        if "key" in record:
-            by_key.setdefault(record["key"], []).append(record)
-    away = sum("away" in record for record in records)
-    verdict.hold(away == 0, f"{away} requests found Redis away")
-    for key, rows in sorted(by_key.items()):
-        rows.sort(key=lambda row: row["at"])
-        spec = spec_of(options, Caller(key, key))
-        begin, end = min(row["asked"] for row in rows), rows[-1]["at"]
-        if spec.requests_per_minute:
-            limit = spec.requests_per_minute
-            allowed = int(limit + Fraction(limit, 60) * Fraction(end - begin))
-            over = _worst_excess(rows, limit)
-            verdict.row(
-                f"{key} requests/min {limit}: admitted {len(rows)} of {allowed} allowed, over {max(over, 0)}, "
-                f"under-use {_percent(allowed - len(rows), allowed)}"
-            )
-            verdict.hold(over <= 0, f"{key}: {over} requests too many")
-            verdict.hold(len(rows) >= 0.98 * allowed, f"{key}: under-use of requests above 2 %")
-        if spec.tokens_per_minute:
-            limit = spec.tokens_per_minute
-            allowed = int(limit + Fraction(limit, 60) * Fraction(end - begin))
-            used = sum(row["used"] for row in rows)
-            # Only requests under way at the last admission can have an excess that nobody waited for yet.
-            last = rows[-1]["asked"]
-            bound = sum(max(row["used"] - row["reserved"], 0) for row in rows if row["left"] >= last)
-            held = sum(max(row["reserved"] - row["used"], 0) for row in rows if row["left"] >= last)
-            verdict.row(
-                f"{key} tokens/min {limit}: used {used} of {allowed} allowed in {len(rows)} requests, "
-                f"past the limit {max(used - allowed, 0)} (bound {bound}), "
-                f"under-use {_percent(allowed - used, allowed)}"
-            )
-            past = used - allowed
-            verdict.hold(past <= bound, f"{key}: {past} tokens past the limit, the bound is {bound}")
-            verdict.hold(used + held >= 0.98 * allowed, f"{key}: under-use of tokens above 2 %")
-        if spec.concurrency:
-            most = _most_at_once(rows)
-            verdict.row(f"{key} concurrency {spec.concurrency}: at most {most} at once, {len(rows)} requests")
-            verdict.hold(most <= spec.concurrency, f"{key}: {most} at once")
-            verdict.hold(most == spec.concurrency, f"{key}: never all places in use")
-
-
-def _worst_excess(rows: list[dict[str, Any]], limit: int) -> int:
-    """Over all intervals, the most requests admitted in one beyond what it allows.
-
-    Between asking and being told the admission happened, so an interval from the asking of one to the telling of
-    another holds every request that was asked and told within it.
-    """
-    rate = Fraction(limit, 60)
-    asked = sorted(range(len(rows)), key=lambda index: rows[index]["asked"])
-    worst = -limit
-    for index in asked[:: max(len(asked) // 50, 1)]:
-        begin, count = rows[index]["asked"], 0
-        for row in rows:
-            if row["asked"] >= begin:
-                count += 1
-                worst = max(worst, count - int(limit + rate * Fraction(row["at"] - begin)))
-    return worst
-
-
-def _most_at_once(rows: list[dict[str, Any]]) -> int:
-    moments = sorted([(row["at"], 1) for row in rows] + [(row["left"], -1) for row in rows])
-    most = now = 0
-    for _, change in moments:
-        now += change
-        most = max(most, now)
-    return most
-
-
-def _percent(missing: int, allowed: int) -> str:
-    return f"{max(missing, 0) / allowed:.2%}"
+async def nothing_leaked(
+    options: Options, buckets: Buckets, records: list[dict[str, Any]], verdict: Verdict, killed: int | None = None
+) -> None:
+    """What the budgets' counters say must be what was spent, and what a killed process had reserved or not yet said."""
+    for key, rows in rows_of(records).items():
+        told = Fraction(await counted(options, buckets, key))
+        spent = sum(row.cost for row in rows)
+        more, less = (0, 0) if killed is None else on_the_way(records, key, killed)
+        verdict.hold(
+            spent - less <= told <= spent + more,
+            f"{key}: the budget counts {float(told)}, spent were {float(spent)}, "
+            f"and the killed process kept at most {float(more)} and owed {float(less)}",
+        )
 
 
 async def in_memory(options: Options) -> Verdict:
     """One process that keeps its limits itself."""
-    verdict = Verdict("one process, memory")
+    verdict = Verdict(f"one process, memory, {options.clients} clients, {options.keys} keys, {len(KINDS)} limits each")
     records: list[dict[str, Any]] = []
-    options = Options(**{**vars(options), "start": REAL()})
-    limits = MemoryLimits(lambda caller: spec_of(options, caller), default_reservation=DEFAULT_OUTPUT)
-    await replica(options, limits, records.append)
+    options = Options(**{**vars(options), "start": REAL(), "epoch": time.time()})
+    buckets = MemoryBuckets(wall=options.wall)
+    await replica(options, buckets, records.append)
     judge(options, records, verdict)
+    await nothing_leaked(options, buckets, records, verdict)
     return verdict
 
 
@@ -270,50 +212,73 @@ def run_process(values: dict[str, Any]) -> None:
 
 async def hold(options: Options) -> None:
     """Take every place of the key that is short of them, say so, and keep them until killed."""
-    limits = RedisLimits(
-        REDIS_URL, lambda c: spec_of(options, c), prefix=options.prefix, lease=options.lease, timeout=2
-    )
+    limits = CallerLimits(opened(options))
     for _ in range(options.concurrency):
-        await limits.admit(Caller(f"key-{PLACES}", "places"), "model", Estimate(1, 1))
+        await limits.admit(caller_of(options, f"key-{PLACES}"), "model", Estimate(1, 1))
     await asyncio.to_thread(Path(options.out).write_text, "held\n")
     await asyncio.sleep(60)
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     """What the processes wrote; the last line of a killed one may be cut."""
-    lines = [line for path in folder.iterdir() for line in path.read_text().splitlines(keepends=True)]
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines(keepends=True)]
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+async def _begin(options: Options, folder: Path) -> None:
+    """Let all processes begin together, as soon as all of them are there."""
+    async with asyncio.timeout(60):
+        while len(await asyncio.to_thread(lambda: list(folder.glob("*.jsonl")))) < options.replicas:
+            await asyncio.sleep(0.01)
+    options.start = REAL() + 0.1
+    await asyncio.to_thread((folder / "soon").write_text, str(options.start))
+    await asyncio.to_thread((folder / "soon").rename, folder / "begin")
 
 
 async def replicated(options: Options, *, kill: bool = False) -> Verdict:
     """Several processes that share their limits; with ``kill``, the last is killed at half time."""
     skews = SKEWS[: options.replicas]
-    name = f"{options.replicas} processes, Redis, clocks off by {skews} s"
+    name = (
+        f"{options.replicas} processes, Redis, {options.clients} clients, {options.keys} keys, "
+        f"{len(KINDS)} limits each, clocks off by {skews} s"
+    )
     verdict = Verdict(f"{name}, the last killed at half time" if kill else name)
-    options = Options(**{**vars(options), "prefix": new_prefix(), "start": REAL() + 1.5})
+    options = Options(**{**vars(options), "prefix": new_prefix(), "epoch": time.time()})
+    killed_at: float | None = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         running = [_spawn(options, folder, number) for number in range(options.replicas)]
-        if kill:
-            await asyncio.sleep(options.start + options.seconds / 2 - REAL())
-            running[-1].kill()
-        for number, one in enumerate(running):
-            code = await asyncio.to_thread(one.wait, options.seconds + 30)
-            expected = -9 if kill and one is running[-1] else 0
-            verdict.hold(code == expected, f"replica {number} ended with {code}")
+        try:
+            await _begin(options, folder)
+            if kill:
+                await asyncio.sleep(options.start + options.seconds / 2 - REAL())
+                running[-1].kill()
+                killed_at = REAL()
+            for number, one in enumerate(running):
+                code = await asyncio.to_thread(one.wait, options.seconds + 30)
+                expected = -9 if kill and one is running[-1] else 0
+                verdict.hold(code == expected, f"replica {number} ended with {code}")
+        finally:
+            for one in running:
+                one.kill()
+                one.wait()
         records = await asyncio.to_thread(_read, folder)
-    judge(options, records, verdict)
+    by_key = judge(options, records, verdict, killed_at)
+    buckets = opened(options)
+    await nothing_leaked(options, buckets, records, verdict, options.replicas - 1 if kill else None)
+    await buckets.aclose()
     if kill and options.keys > PLACES:
+        dead = sum(row.killed for rows in by_key.values() for row in rows)
+        verdict.row(f"{dead} requests died with their process")
         await _all_free(options, verdict, REAL())
     return verdict
 
 
 async def _all_free(options: Options, verdict: Verdict, began: float) -> None:
     """Take every place of the key that is short of them: all must be there within the lease."""
-    limits = RedisLimits(
-        REDIS_URL, lambda c: spec_of(options, c), prefix=options.prefix, lease=options.lease, timeout=2
-    )
-    key = Caller(f"key-{PLACES}", "places")
+    buckets = opened(options)
+    limits = CallerLimits(buckets)
+    key = caller_of(options, f"key-{PLACES}")
     free: list[Any] = []
     while len(free) < options.concurrency and REAL() < began + 3 * options.lease:
         try:
@@ -323,7 +288,7 @@ async def _all_free(options: Options, verdict: Verdict, began: float) -> None:
     took = REAL() - began
     for reservation in free:
         await reservation.settle(None)
-    await limits.aclose()
+    await buckets.aclose()
     verdict.row(f"{len(free)} of {options.concurrency} places free again after {took:.2f} s, lease {options.lease} s")
     verdict.hold(len(free) == options.concurrency, "places leaked")
     verdict.hold(took <= options.lease + 0.25, "places came back after the lease")
@@ -332,18 +297,17 @@ async def _all_free(options: Options, verdict: Verdict, began: float) -> None:
 async def killed(options: Options) -> Verdict:
     """A process that holds every place of a key is killed: when are they free?"""
     verdict = Verdict("one process killed with every place in hand")
-    key = Caller(f"key-{PLACES}", "places")
+    key = caller_of(options, f"key-{PLACES}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prefix = new_prefix()
-        options = Options(**{**vars(options), "prefix": prefix})
+        options = Options(**{**vars(options), "prefix": prefix, "epoch": time.time()})
         victim = _spawn(options, folder, 0, work="hold")
         try:
             while not await asyncio.to_thread(lambda: list(folder.iterdir())):
                 await asyncio.sleep(0.01)
-            limits = RedisLimits(
-                REDIS_URL, lambda c: spec_of(options, c), prefix=prefix, lease=options.lease, timeout=2
-            )
+            buckets = opened(options)
+            limits = CallerLimits(buckets)
             # Longer than a lease, so that it has been renewed.
             alive = REAL() + options.lease * 1.2
             early = Counter[str]()
@@ -357,7 +321,7 @@ async def killed(options: Options) -> Verdict:
         finally:
             victim.kill()
             victim.wait()
-        await limits.aclose()
+        await buckets.aclose()
         await _all_free(options, verdict, REAL())
     return verdict
 
@@ -382,7 +346,7 @@ def parse(words: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.limits.harness", description=__doc__)
     parser.add_argument("--redis", action="store_true", help="also with several processes on Redis")
     defaults = Options()
-    for name in ("replicas", "clients", "keys", "requests", "tokens", "concurrency", "seed"):
+    for name in ("replicas", "clients", "keys", "requests", "tokens", "concurrency", "budget", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
     for name in ("seconds", "lease"):
         parser.add_argument(f"--{name}", type=float, default=getattr(defaults, name))

@@ -17,6 +17,7 @@ class Relay:
         self.way: Way = "open"
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._server: asyncio.Server | None = None
         self.url = ""
 
@@ -28,7 +29,9 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        self.cut()
+        while self._tasks:
+            self.cut()
+            await asyncio.sleep(0)
 
     def become(self, way: Way) -> None:
         self.way = way
@@ -39,19 +42,22 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self.way == "refuse":
-            writer.transport.abort()
-            return
-        there, out = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, out}
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        writers = {writer}
         try:
-            await asyncio.gather(self._copy(reader, out, ("stall",)), self._copy(there, writer, ("stall", "mute")))
+            if self.way != "refuse":
+                there, out = await asyncio.open_connection(*self._target)
+                writers.add(out)
+                self._writers |= writers
+                await asyncio.gather(self._copy(reader, out, ("stall",)), self._copy(there, writer, ("stall", "mute")))
         except OSError:
             pass
         finally:
-            self._writers -= {writer, out}
-            writer.transport.abort()
-            out.transport.abort()
+            self._writers -= writers
+            for one in writers:
+                one.transport.abort()
+            self._tasks.discard(task)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: tuple[str, ...]) -> None:
         while block := await reader.read(65_536):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.limits.duration import go_duration, whole_milliseconds
+from app.limits.duration import go_duration, roughly, whole_milliseconds
 
 # What Go 1.x prints for time.Duration(n * 1000).String().
 TABLE = {
@@ -56,3 +56,22 @@ def test_a_duration_reads_back_as_it_was(microseconds):
 
 def test_milliseconds_are_rounded_up():
     assert [whole_milliseconds(value) for value in (0, 1, 1_000, 1_001)] == [0, 1_000, 1_000, 2_000]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "1 minute"),
+        (0, "1 minute"),
+        (60, "1 minute"),
+        (60.5, "2 minutes"),
+        (7_200, "120 minutes"),
+        (7_201, "3 hours"),
+        (48 * 3_600, "48 hours"),
+        (48 * 3_600 + 1, "3 days"),
+        (9 * 86_400, "9 days"),
+        (9 * 86_400 + 1, "10 days"),
+    ],
+)
+def test_long_waits_are_told_roughly_and_not_too_short(seconds, text):
+    assert roughly(seconds) == text

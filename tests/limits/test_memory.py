@@ -1,18 +1,21 @@
 """What holds for any sequence of requests, and that memory stays bounded."""
 
+import asyncio
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.errors import RateLimited
+from app.core.cost import Cost, Rates
+from app.core.errors import QuotaExhausted, RateLimited
+from app.core.limits import LimitSpec
 from app.core.usage import Usage
 from app.limits.admission import UNLIMITED, Estimate
+from app.limits.buckets import BucketStats
 from app.limits.gcra import MINUTE
-from app.limits.memory import MemoryLimits
-from app.limits.spec import LimitSpec
-from tests.limits.backend import HandClock, caller
+from app.limits.memory import MemoryBuckets
+from tests.limits.backend import HandClock, Ledger, Limiter, caller
 
 steps = st.lists(
     st.one_of(
@@ -40,7 +43,7 @@ class Taken:
 @given(steps=steps, limit=st.sampled_from([100, 333, 1_000]), default=st.sampled_from([0, 50, 200]))
 async def test_tokens_pass_the_limit_by_no_more_than_the_stated_bound(steps, limit, default):
     clock = HandClock()
-    limits = MemoryLimits(lambda _: LimitSpec(tokens_per_minute=limit), clock=clock, default_reservation=default)
+    limits = Limiter(MemoryBuckets(clock=clock), LimitSpec(tokens_per_minute=limit), default_reservation=default)
     taken, open_ = [], []
     flying_at_last = []
     for step in steps:
@@ -94,7 +97,7 @@ async def test_tokens_pass_the_limit_by_no_more_than_the_stated_bound(steps, lim
 )
 async def test_requests_and_places_are_never_over_admitted(pauses, limit, most):
     clock = HandClock()
-    limits = MemoryLimits(lambda _: LimitSpec(requests_per_minute=limit, concurrency=most), clock=clock)
+    limits = Limiter(MemoryBuckets(clock=clock), LimitSpec(requests_per_minute=limit, concurrency=most))
     admitted, running = [], []
     for number, pause in enumerate(pauses):
         clock.now += pause
@@ -113,21 +116,21 @@ async def test_requests_and_places_are_never_over_admitted(pauses, limit, most):
 
 async def test_idle_callers_are_forgotten():
     clock = HandClock()
-    limits = MemoryLimits(lambda _: LimitSpec(requests_per_minute=60), clock=clock)
+    limits = Limiter(MemoryBuckets(clock=clock), LimitSpec(requests_per_minute=60))
     for number in range(5_000):
         await limits.admit(caller(f"key-{number}"), "m", Estimate(1, 1))
         clock.advance(0.01)
     # One request is forgotten after a second, which is a hundred callers here.
-    assert len(limits) <= 250
+    assert len(limits.buckets) <= 250
 
 
 async def test_callers_with_requests_under_way_are_not_forgotten():
     clock = HandClock()
-    limits = MemoryLimits(lambda _: LimitSpec(concurrency=1), clock=clock)
+    limits = Limiter(MemoryBuckets(clock=clock), LimitSpec(concurrency=1))
     held = await limits.admit(caller("held"), "m", Estimate(1, 1))
     for number in range(100):
         await (await limits.admit(caller(f"key-{number}"), "m", Estimate(1, 1))).settle(None)
-    assert len(limits) < 10
+    assert len(limits.buckets) < 10
     with pytest.raises(RateLimited):
         await limits.admit(caller("held"), "m", Estimate(1, 1))
     await held.settle(None)
@@ -135,18 +138,54 @@ async def test_callers_with_requests_under_way_are_not_forgotten():
 
 
 async def test_who_has_no_limits_is_not_counted():
-    limits = MemoryLimits(lambda _: LimitSpec())
+    limits = Limiter(MemoryBuckets(), LimitSpec())
     assert await limits.admit(caller(), "m", Estimate(1, 1)) is UNLIMITED
-    assert len(limits) == 0
+    assert len(limits.buckets) == 0
+    assert limits.buckets.stats == BucketStats()
 
 
 async def test_a_change_of_the_limits_keeps_what_was_used():
     clock = HandClock()
-    spec = LimitSpec(requests_per_minute=10)
-    limits = MemoryLimits(lambda _: spec, clock=clock)
+    limits = Limiter(MemoryBuckets(clock=clock), LimitSpec(requests_per_minute=10))
     for _ in range(10):
         await limits.admit(caller(), "m", Estimate(1, 1))
-    spec = LimitSpec(requests_per_minute=20)
+    limits.spec = LimitSpec(requests_per_minute=20)
     with pytest.raises(RateLimited) as raised:
         await limits.admit(caller(), "m", Estimate(1, 1))
     assert raised.value.retry_after == 3.0
+
+
+async def test_what_was_spent_is_remembered_to_the_end_of_the_month():
+    clock = HandClock()
+    limits = Limiter(MemoryBuckets(clock=clock, wall=clock.wall), LimitSpec(neurons_per_month=5))
+    await (await limits.admit(caller("spender"), "m", Estimate(1, 1))).settle(Usage(1, 1), Cost(5, "reported"))
+    for number in range(100):
+        limits.spec = LimitSpec(requests_per_minute=60)
+        await limits.admit(caller(f"key-{number}"), "m", Estimate(1, 1))
+        clock.advance(3_600)
+        limits.spec = LimitSpec(neurons_per_month=5)
+        with pytest.raises(QuotaExhausted):
+            await limits.admit(caller("spender"), "m", Estimate(1, 1))
+    clock.advance(30 * 86_400)
+    for number in range(10):
+        await limits.admit(caller(f"new-{number}"), "m", Estimate(1, 1))
+    assert "spender" not in limits.buckets._accounts
+
+
+async def test_who_waits_for_the_ledger_while_others_come_is_counted_once():
+    clock, ledger = HandClock(), Ledger()
+    limits = Limiter(MemoryBuckets(clock=clock, wall=clock.wall, opening=ledger), LimitSpec(neurons_per_month=5))
+    ledger.gate.clear()
+    estimate = Estimate(0, 3, rates=Rates(0.0, 1.0, 0.0))
+    waiting = []
+    for number in range(3):
+        limits.spec = LimitSpec(neurons_per_month=5)
+        waiting.append(asyncio.ensure_future(limits.admit(caller(), "m", estimate)))
+        await asyncio.sleep(0)
+        # Nothing is known of the first yet, so it is forgotten.
+        limits.spec = LimitSpec(concurrency=1)
+        for other in range(4):
+            await (await limits.admit(caller(f"key-{number}-{other}"), "m", estimate)).settle(None)
+    ledger.gate.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 1

@@ -3,48 +3,19 @@
 import asyncio
 import hashlib
 import logging
+import time
 
 import pytest
 
 from app.core.errors import Overloaded, RateLimited
+from app.core.limits import LimitSpec
 from app.core.usage import Usage
 from app.limits.admission import UNLIMITED, Estimate
 from app.limits.channel import Channel, Script
-from app.limits.redis import RedisLimits
-from app.limits.spec import LimitSpec
-from tests.limits.backend import HandClock, caller, need_redis, new_prefix
-from tests.limits.relay import Relay
+from tests.limits.backend import HandClock, caller, need_redis, new_prefix, until
 
 ONE = Estimate(1, 1)
-ALL = LimitSpec(requests_per_minute=100, tokens_per_minute=1_000, concurrency=5)
 BIG = Estimate(100, 100)
-
-
-@pytest.fixture
-async def make():
-    made = []
-
-    def make(spec=ALL, url=None, **options):
-        made.append(
-            RedisLimits(url or need_redis(), lambda _: spec, **{"prefix": new_prefix(), "timeout": 5, **options})
-        )
-        return made[-1]
-
-    yield make
-    for limits in made:
-        await limits.aclose()
-
-
-@pytest.fixture
-async def relay():
-    async with Relay(need_redis()) as relay:
-        yield relay
-
-
-async def until(condition, within=5):
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def room(limits):
@@ -169,14 +140,14 @@ async def test_without_redis_requests_are_refused_at_once_and_it_is_logged_once(
         with pytest.raises(Overloaded) as raised:
             await limits.admit(caller(), "m", ONE)
         assert (raised.value.status, raised.value.retry_after) == (503, 1.0)
-    assert limits.away
+    assert limits.buckets.away
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "Redis does not answer" in caplog.text
 
 
 @pytest.mark.parametrize("connected", [False, True])
 async def test_an_admission_never_waits_longer_than_the_timeout(make, relay, connected):
-    limits = make(url=relay.url, timeout=0.1)
+    limits = make(url=relay.url, timeout=0.4)
     if connected:
         await room(limits)
     relay.become("stall")
@@ -184,16 +155,26 @@ async def test_an_admission_never_waits_longer_than_the_timeout(make, relay, con
     began = loop.time()
     answers = await asyncio.gather(*(limits.admit(caller(), "m", ONE) for _ in range(1_000)), return_exceptions=True)
     # It stalls for ever; the bound leaves room for a busy machine.
-    assert loop.time() - began < 1
+    assert loop.time() - began < 3
     assert all(isinstance(answer, Overloaded) for answer in answers)
     began = loop.time()
     with pytest.raises(Overloaded):
         await limits.admit(caller(), "m", ONE)
-    assert loop.time() - began < 0.09
+    # Not even as long as it would wait for an answer.
+    assert loop.time() - began < 0.3
+
+
+async def test_a_process_that_is_late_itself_does_not_blame_redis(make):
+    limits = make(timeout=1.0)
+    await room(limits)
+    asked = asyncio.create_task(limits.admit(caller(), "m", ONE))
+    # Once it was sent, this process does other things until the time for the answer is over.
+    asyncio.get_running_loop().call_later(0.001, time.sleep, 1.2)
+    await (await asked).settle(None)
 
 
 async def test_it_heals_by_itself_and_settles_what_waited(make, relay, caplog):
-    limits = make(url=relay.url, timeout=0.2)
+    limits = make(url=relay.url, timeout=0.4)
     reservation = await limits.admit(caller(), "m", BIG)
     relay.become("refuse")
     relay.cut()
@@ -201,7 +182,7 @@ async def test_it_heals_by_itself_and_settles_what_waited(make, relay, caplog):
         await limits.admit(caller(), "m", ONE)
     await reservation.settle(Usage(50, 50))
     relay.become("open")
-    await until(lambda: not limits.away)
+    await until(lambda: not limits.buckets.away)
     # Time has refilled a little.
     assert 900 <= await room(limits) <= 930
     assert await places(limits) == 5
@@ -211,7 +192,7 @@ async def test_it_heals_by_itself_and_settles_what_waited(make, relay, caplog):
 
 
 async def test_one_process_knocks_once_however_many_wait(make, relay):
-    limits = make(url=relay.url, timeout=0.2)
+    limits = make(url=relay.url, timeout=0.4)
     await room(limits)
     relay.become("refuse")
     relay.cut()
@@ -224,14 +205,14 @@ async def test_one_process_knocks_once_however_many_wait(make, relay):
 
 
 async def test_a_settlement_whose_answer_was_lost_counts_once(make, relay):
-    limits = make(url=relay.url, timeout=0.1)
+    limits = make(url=relay.url, timeout=0.4)
     first, second = [await limits.admit(caller(), "m", Estimate(200, 200)) for _ in range(2)]
     relay.become("mute")
     await first.settle(None)
-    await until(lambda: limits.away)
+    await until(lambda: limits.buckets.away)
     relay.become("open")
     relay.cut()
-    await until(lambda: not limits.away)
+    await until(lambda: not limits.buckets.away)
     # Twice would have given back the second's tokens too.
     assert 600 <= await room(limits) <= 640
     assert await places(limits) == 4
@@ -239,41 +220,41 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(make, relay):
 
 
 async def test_a_place_that_may_have_been_taken_comes_back(make, relay):
-    limits = make(url=relay.url, timeout=0.1)
+    limits = make(url=relay.url, timeout=0.4)
     await room(limits)
     relay.become("mute")
     with pytest.raises(Overloaded):
         await limits.admit(caller(), "m", BIG)
-    await until(lambda: limits.away)
+    await until(lambda: limits.buckets.away)
     relay.become("open")
     relay.cut()
-    await until(lambda: not limits.away)
+    await until(lambda: not limits.buckets.away)
     assert await places(limits) == 5
     # What it had reserved is not given back: nobody knows whether it had.
     assert 800 <= await room(limits) <= 1_000
 
 
 async def test_places_are_held_through_an_outage_longer_than_their_lease(make, relay):
-    limits = make(LimitSpec(concurrency=2), url=relay.url, timeout=0.1, lease=0.2)
+    limits = make(LimitSpec(concurrency=2), url=relay.url, timeout=0.4, lease=0.2)
     held = await limits.admit(caller(), "m", ONE)
     relay.become("refuse")
     relay.cut()
     await asyncio.sleep(0.3)
     relay.become("open")
-    await until(lambda: not limits.away)
+    await until(lambda: not limits.buckets.away)
     assert await places(limits) == 1
     await held.settle(None)
 
 
 async def test_degraded_it_limits_by_itself(make, relay):
-    limits = make(LimitSpec(requests_per_minute=2), url=relay.url, timeout=0.1, when_away="degrade")
+    limits = make(LimitSpec(requests_per_minute=2), url=relay.url, timeout=0.4, when_away="degrade")
     relay.become("refuse")
     for _ in range(2):
         await limits.admit(caller(), "m", ONE)
     with pytest.raises(RateLimited, match="Limit 2, Used 2"):
         await limits.admit(caller(), "m", ONE)
     relay.become("open")
-    await until(lambda: not limits.away)
+    await until(lambda: not limits.buckets.away)
     assert (await limits.admit(caller(), "m", ONE)).headers["x-ratelimit-remaining-requests"] == "1"
 
 
@@ -283,5 +264,5 @@ async def test_what_waits_is_sent_before_the_end(make):
     held = [await leaving.admit(caller(), "m", ONE) for _ in range(5)]
     for reservation in held:
         await reservation.settle(None)
-    await leaving.aclose()
+    await leaving.buckets.aclose()
     assert await places(staying) == 5

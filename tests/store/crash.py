@@ -2,7 +2,8 @@
 
 In each round a child process writes as fast as it can and tells each thing that it was told is kept; then it is
 killed with SIGKILL at a random moment. The database is opened again, and everything that was told must be there, whole.
-What was not told may be there or not, but never in part.
+What was not told may be there or not, but never in part. Usage that is added up is what was told, or that and the one
+batch that was under way.
 """
 
 import argparse
@@ -15,16 +16,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
+from app.store.accounts import UsageRow
 from app.store.contract import Context, Conversation, StoredResponse
 from app.store.opening import open_store
 from tests.store.records import ME, ids, item, made
 
 WRITERS = 8
+TODAY = "2026-11-21"
+MODELS = 20
 
 
 def talk_of(round_name):
     return f"talk_{round_name}"
+
+
+def batch_of(round_name, number):
+    """The usage of one batch: another one in each, so that a sum tells which have been added."""
+    return [
+        UsageRow(TODAY, f"key-{round_name}", f"@cf/{model:02}", "summed", 1, number, 0, 2 * number, number / 4)
+        for model in range(MODELS)
+    ]
+
+
+def total_of(round_name, count):
+    """What the first so many batches come to."""
+    total = count * (count + 1) // 2
+    return tuple(replace(row, requests=count) for row in batch_of(round_name, total)) if count else ()
 
 
 def tell(*words):
@@ -63,7 +82,12 @@ async def write(url, round_name):
                 tell("work", name)
             previous = name
 
-    await asyncio.gather(*(writer(number) for number in range(WRITERS)))
+    async def ledger():
+        for count in itertools.count(1):
+            await store.usage.add(batch_of(round_name, count))
+            tell("usage", str(count))
+
+    await asyncio.gather(ledger(), *(writer(number) for number in range(WRITERS)))
 
 
 def run_and_kill(url, round_name, chance):
@@ -90,7 +114,13 @@ async def lost(url, round_name, told):
     missing = []
     try:
         talk = set(ids((await store.conversations.context(ME, talk_of(round_name))).items))
+        added = max((int(name) for kind, name in told if kind == "usage"), default=0)
+        usage = await store.usage.rows(TODAY, TODAY, caller=f"key-{round_name}")
+        if usage not in {total_of(round_name, added), total_of(round_name, added + 1)}:
+            missing.append(f"usage of {added} batches")
         for kind, name in told:
+            if kind == "usage":
+                continue
             response = await store.responses.get(ME, name)
             context = await store.responses.context(ME, name)
             own = [f"{name}.in", f"{name}.out"]

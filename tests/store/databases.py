@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import time
 
 import asyncpg
 import pytest
@@ -14,9 +15,14 @@ from app.store.schema import metadata
 
 KINDS = ("sqlite", "postgresql")
 SERVER = os.environ.get("FLARELAY_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
-TEMPLATE = f"flarelay_test_{os.getpid()}"
+PREFIX = f"flarelay_test_{os.getpid()}"
 
 _numbers = itertools.count()
+
+
+def _new_name():
+    """A name of its own for each database: several templates are open at once, and one may be left by a killed run."""
+    return f"{PREFIX}_{next(_numbers)}_{time.time_ns()}"
 
 
 async def administer(*statements, database="postgres"):
@@ -52,12 +58,13 @@ def template(kind, folder):
         yield path
         return
     need_postgres()
-    asyncio.run(administer(f"CREATE DATABASE {TEMPLATE}"))
+    name = _new_name()
+    asyncio.run(administer(f"CREATE DATABASE {name}"))
     try:
-        asyncio.run(_migrate(f"{SERVER}/{TEMPLATE}"))
-        yield TEMPLATE
+        asyncio.run(_migrate(f"{SERVER}/{name}"))
+        yield name
     finally:
-        asyncio.run(administer(f"DROP DATABASE {TEMPLATE} WITH (FORCE)"))
+        asyncio.run(administer(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 async def fresh(kind, source, folder):
@@ -77,7 +84,7 @@ async def empty(kind, folder):
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'empty.db'}"
         return
-    name = f"{TEMPLATE}_{next(_numbers)}"
+    name = _new_name()
     await administer(f"CREATE DATABASE {name}")
     try:
         yield f"{SERVER}/{name}"

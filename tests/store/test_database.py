@@ -89,7 +89,7 @@ def test_importing_the_contract_loads_no_database_library():
     assert result.stdout == "[]\n"
 
 
-def test_opening_again_does_not_load_alembic(tmp_path):
+def test_without_anything_to_migrate_alembic_is_not_loaded(tmp_path):
     code = (
         "import asyncio, sys; from app.store.opening import open_store\n"
         "async def main(): await (await open_store(sys.argv[1])).close()\n"
@@ -97,7 +97,7 @@ def test_opening_again_does_not_load_alembic(tmp_path):
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/store.db"]
     outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert outputs == ["True\n", "False\n"]
+    assert outputs == ["False\n", "False\n"]
 
 
 async def test_a_full_disk_is_503_and_logged_once_without_content(store, caplog):

@@ -28,10 +28,13 @@ IDENTITY = ("id", "type", "call_id", "name", "namespace", "role")
 
 
 def parse(stream):
-    """Cut a stream into its events; every frame is an event line and a data line, and the last is [DONE]."""
+    """Cut a stream into its events; every frame is an event line and a data line, and the last is [DONE].
+
+    Comments may stand between them.
+    """
     text = stream.decode()
     assert text.endswith("\n\n")
-    frames = text[:-2].split("\n\n")
+    frames = [frame for frame in text[:-2].split("\n\n") if not frame.startswith(":")]
     assert frames.pop() == "data: [DONE]"
     events = []
     for frame in frames:

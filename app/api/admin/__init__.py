@@ -1,0 +1,1 @@
+"""The administration's routes, below ``/admin``: the gate lets nobody to them but who has the admin key."""

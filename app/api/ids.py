@@ -1,0 +1,10 @@
+"""Ids that nobody can guess."""
+
+from __future__ import annotations
+
+import secrets
+
+
+def new_id(prefix: str) -> str:
+    """Make an id: the prefix and 128 random bits."""
+    return prefix + secrets.token_hex(16)

@@ -1,0 +1,115 @@
+"""Where requests come in: how many, and in which order they are begun."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from app.api.caller import PUBLIC_PATHS
+from app.api.drain import shutting_down
+from app.core.errors import BadRequest, Overloaded
+from app.core.surface import NewId
+from app.server.bounds import Bounds, Refusal
+
+OPEN_PATHS: Final = PUBLIC_PATHS
+"""What is answered however busy the server is."""
+
+LONG_TURN_SECONDS: Final = 0.002
+"""A turn of the event loop that takes longer has had too much to do."""
+
+MOST_PER_TURN: Final = 8
+"""How many requests are begun in one turn where turns are short; one, where they are long."""
+
+
+class Waiting(Protocol):
+    """A request that waits for its turn."""
+
+    def begin(self) -> None:
+        """Begin to answer it."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer it with a refusal."""
+
+
+class Door:
+    """What all connections of a server share; for one event loop.
+
+    Args:
+        bounds: What is taken.
+        new_id: Makes request ids.
+        timer: Monotonic seconds.
+
+    Attributes:
+        refused: How many requests were refused for lack of room.
+        last_requests: The server ends: every answer is the last of its connection.
+        waiting: The requests that wait for their turn.
+    """
+
+    def __init__(self, bounds: Bounds, new_id: NewId, timer: Callable[[], float] = time.perf_counter) -> None:
+        self.bounds = bounds
+        self.new_id = new_id
+        self.refused = 0
+        self.last_requests = False
+        self.waiting: deque[Waiting] = deque()
+        self._timer = timer
+        self._turns = False
+        self._turned = 0.0
+        self._begun = 0
+        self._per_turn = 1
+        self.full = Refusal(Overloaded(retry_after=1.0))
+        self.ending = Refusal(shutting_down())
+        self.malformed = Refusal(BadRequest("This is not an HTTP request that can be understood."))
+        self.large_head = Refusal(
+            BadRequest(
+                f"The request's headers are too large: at most {bounds.headers}, of {bounds.head_bytes} bytes in all.",
+                status=431,
+            )
+        )
+        self.slow_head = Refusal(BadRequest("The request's headers did not arrive in time.", status=408))
+        self.slow_body = Refusal(
+            BadRequest(
+                f"The request's body did not arrive in time: at most {math.ceil(bounds.stall_seconds)} s may pass "
+                f"between two pieces, and {math.ceil(bounds.body_seconds)} s in all.",
+                status=408,
+            )
+        )
+
+    def has_turn(self) -> bool:
+        """Tell whether a request may be begun at once; if not, it has to be put among those that are waiting.
+
+        So few are begun in one turn of the event loop that it stays short, whatever comes in at once: health checks,
+        refusals, the tokens of open streams, and new connections, of which a turn takes one, do not wait for hundreds
+        of requests.
+        """
+        if not self._turns:
+            self._turns = True
+            self._turned = self._timer()
+            asyncio.get_running_loop().call_soon(self._turn)
+        if self._begun >= self._per_turn or self.waiting:
+            return False
+        self._begun += 1
+        return True
+
+    def _turn(self) -> None:
+        now = self._timer()
+        if now - self._turned > LONG_TURN_SECONDS:
+            self._per_turn = max(1, self._per_turn // 2)
+        elif self._per_turn < MOST_PER_TURN:
+            self._per_turn += 1
+        self._turned = now
+        self._begun = 0
+        while self.waiting and self._begun < self._per_turn:
+            self._begun += 1
+            self.waiting.popleft().begin()
+        self._turns = self._begun > 0
+        if self._turns:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def refuse_waiting(self) -> None:
+        """Refuse all requests that wait, because the server ends."""
+        while self.waiting:
+            self.waiting.popleft().refuse(self.ending)

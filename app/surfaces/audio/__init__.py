@@ -1,0 +1,1 @@
+"""Sound: written down, translated, and spoken."""

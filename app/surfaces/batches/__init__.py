@@ -1,0 +1,1 @@
+"""Batches, as OpenAI's clients speak of them."""

@@ -1,0 +1,1 @@
+"""Files, as OpenAI's clients speak of them."""

@@ -1,0 +1,1 @@
+"""Pictures: drawn, changed and varied."""

@@ -1,0 +1,1 @@
+"""The rerank API of Jina and Cohere."""
