@@ -35,6 +35,8 @@ def serving(app: object, *, grace: int = 1, max_message_bytes: int = DEFAULT_MES
         lifespan="auto",
         log_config=None,
         access_log=False,
+        # Longer than httpx keeps a connection: the end of one must not meet the next request on its way.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=grace,
     )
     server = _Server(config)

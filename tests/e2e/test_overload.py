@@ -13,7 +13,7 @@ from tests.bench.account import resident_kib
 from tests.bench.answers import Wanted
 from tests.bench.cores import unpin
 from tests.bench.processes import upstream
-from tests.e2e.overload import bounded, chat_request, overload
+from tests.e2e.overload import PEAK_CONNECTIONS, bounded, chat_request, overload
 from tests.server.processes import ACCOUNT, TOKEN, clients, logged
 from tests.serving import serving, until
 
@@ -57,20 +57,31 @@ def two_cores():
     unpin()
 
 
-async def test_three_times_too_much(two_cores):
+async def test_three_times_too_much():
+    # What bounds it is how long the upstream takes and how many may be under way: that is the same on any machine.
+    bounds = {"in_flight": PEAK_CONNECTIONS + 8}
+    request = chat_request(Wanted(5, pause_ms=60), stream=True)
     with upstream() as upstream_port:
-        address, bounds = f"http://127.0.0.1:{upstream_port}", {"in_flight": 100}
-        async with bounded(address, pinned=True, bounds=bounds) as (running, port), asyncio.timeout(30):
-            seen = await overload(running, port, chat_request(Wanted(5)), 0.4, connections=400)
+        address = f"http://127.0.0.1:{upstream_port}"
+        async with bounded(address, bounds=bounds) as (running, port), asyncio.timeout(60):
+            seen = await overload(running, port, request, 1.2, connections=600)
     assert set(seen.load.seconds) == {200, 503}, seen
     assert seen.load.problems == 0
     assert len(seen.load.seconds[503]) > len(seen.load.seconds[200])
-    # On a quiet machine nine tenths, and some milliseconds. Others may use this one's cores, so what is told here is
-    # what the proxy makes of its share of them, and who waits for whom.
-    assert seen.share > 0.4, seen
-    answered = statistics.median(seen.load.seconds[200])
-    assert statistics.median(seen.refused) < answered / 2, seen
-    assert statistics.median(seen.healthy) < answered / 2, seen
+    assert seen.answered > 0.9 * seen.peak, seen
+    assert statistics.median(seen.refused) < 0.05, seen
+    assert statistics.median(seen.healthy) < 0.05, seen
+
+
+async def test_more_than_its_core_can_do(two_cores):
+    with upstream() as upstream_port:
+        address, bounds = f"http://127.0.0.1:{upstream_port}", {"in_flight": 100}
+        async with bounded(address, pinned=True, bounds=bounds) as (running, port), asyncio.timeout(60):
+            seen = await overload(running, port, chat_request(Wanted(5)), 0.4, connections=400)
+    # How much of it is answered depends on who else uses this core, and is told by the script.
+    assert {200} <= set(seen.load.seconds) <= {200, 503}, seen
+    assert seen.load.problems == 0
+    assert seen.healthy
 
 
 async def test_a_client_that_does_not_read_stops_its_upstream():
