@@ -23,7 +23,7 @@ from app.catalog.catalogue import ANY_MODEL, Catalogue, CatalogueError, build
 from app.catalog.facts import bundled
 from app.cloudflare.catalogue import LiveCatalogue
 from app.cloudflare.client import CloudflareClient, Gateway, Timeouts
-from app.cloudflare.transport import AiohttpTransport
+from app.cloudflare.transport import Transport
 from app.core.errors import NotFound
 from app.core.outcome import Outcome
 from app.dialects.chat import ChatDialect
@@ -271,7 +271,7 @@ def _stands_for(account_id: str) -> str:
 
 def _accounts(settings: Settings, transport: httpx.AsyncBaseTransport | None, token: str) -> list[Account]:
     # One pool of connections for all of them: they are all at the same host.
-    carrier = transport or AiohttpTransport(max_connections=settings.max_connections)
+    carrier = transport or Transport(max_connections=settings.max_connections)
     gateway = None
     if settings.gateway:
         gateway = Gateway(settings.gateway, secret_of(settings.gateway_token) or "", settings.gateway_url)

@@ -48,7 +48,7 @@ def doctor(
     """
     import asyncio  # noqa: PLC0415 - see the package
 
-    from app.cloudflare.transport import AiohttpTransport  # noqa: PLC0415
+    from app.cloudflare.transport import Transport  # noqa: PLC0415
     from app.doctor import Options, diagnose  # noqa: PLC0415
     from app.settings import load  # noqa: PLC0415
 
@@ -56,7 +56,7 @@ def doctor(
         return load({"config": config_file}, dict(os.environ))
 
     def transport() -> httpx.AsyncBaseTransport:
-        return AiohttpTransport(max_connections=32)
+        return Transport(max_connections=32)
 
     def tell_cost(usd: float) -> None:
         click.echo(f"Every model generates one token, for about ${usd:.6f} in all.", err=True)

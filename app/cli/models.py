@@ -76,11 +76,11 @@ def _live_rows(settings: Settings) -> tuple[Sequence[Mapping[str, Any]] | None, 
     from app import __version__  # noqa: PLC0415
     from app.cloudflare.catalogue import fetch_rows  # noqa: PLC0415
     from app.cloudflare.client import CloudflareClient, Timeouts  # noqa: PLC0415
-    from app.cloudflare.transport import AiohttpTransport  # noqa: PLC0415
+    from app.cloudflare.transport import Transport  # noqa: PLC0415
     from app.core.errors import ApiError  # noqa: PLC0415
 
     client = CloudflareClient(
-        AiohttpTransport(max_connections=4),
+        Transport(max_connections=4),
         base_url=settings.upstream_url,
         account_id=account,
         token=token.get_secret_value(),

@@ -64,7 +64,7 @@ def record(
     import logging  # noqa: PLC0415 - see the package
     import time  # noqa: PLC0415
 
-    from app.cloudflare.transport import AiohttpTransport  # noqa: PLC0415
+    from app.cloudflare.transport import Transport  # noqa: PLC0415
     from app.recorder.redaction import LEAST_CHARACTERS  # noqa: PLC0415
     from app.recorder.server import Recorder, create_recorder  # noqa: PLC0415
     from app.server import PortTakenError, listen, run  # noqa: PLC0415
@@ -90,7 +90,7 @@ def record(
         tally.hear(line)
         counter.line(line)
 
-    transport = AiohttpTransport(max_connections=settings.max_connections)
+    transport = Transport(max_connections=settings.max_connections)
     token = settings.cloudflare_api_token
     try:
         recorder = Recorder(

@@ -1,106 +1,92 @@
-"""The seam under which the upstream connection can be changed: httpx's transport interface, here over aiohttp.
+"""The seam under which the upstream connection can be changed: httpx's transport interface, here over httptools.
 
-httpx's own connection pool looks at every connection at each request, which makes it slower with every open stream.
-aiohttp's does not, so httpx's request, response and error types stay and only what carries the bytes is another.
+httpx's own pool looks at every connection at each request, which makes it slower with every open stream, and its layers
+cost several times what the exchange itself does. So httpx's request, response and error types stay, and only what
+carries the bytes is another: a pool of asyncio's protocols.
 """
 
 from __future__ import annotations
 
+import asyncio
+import collections
+import contextlib
+import functools
 import ssl
-from collections.abc import AsyncIterator
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
-import aiohttp
 import httpx
-import yarl
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.tracing import Trace
-from multidict import CIMultiDict
 
-READ_BUFFER_BYTES = 64 * 1024
-"""How much an upstream may send ahead of a slow client before its connection is paused."""
+from app.cloudflare.connection import Connection, Exchange
+from app.cloudflare.dialling import Dialler, Origin
 
-# The more special first: the first class that matches decides.
-_ERRORS: tuple[tuple[type[BaseException], type[httpx.TransportError]], ...] = (
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-    (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
-    (aiohttp.ClientProxyConnectionError, httpx.ProxyError),
-    (aiohttp.ClientHttpProxyError, httpx.ProxyError),
-    (aiohttp.ClientConnectorError, httpx.ConnectError),
-    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
-    (aiohttp.ClientOSError, httpx.ReadError),
-    (aiohttp.ClientPayloadError, httpx.ReadError),
-    (aiohttp.ClientConnectionError, httpx.ReadError),
-    (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-    (aiohttp.ClientError, httpx.RemoteProtocolError),
-)
+CLOSE_SECONDS: Final = 1.0
+"""How long the end waits for sockets to be closed."""
 
-
-def _translated(error: Exception) -> httpx.TransportError:
-    for theirs, ours in _ERRORS:
-        if isinstance(error, theirs):
-            return ours(str(error) or type(error).__name__)
-    return httpx.ReadError(str(error) or type(error).__name__)
+_ANY_TIME: Final[Mapping[str, float | None]] = {}
 
 
 class _Body(httpx.AsyncByteStream):
-    """The answer's bytes, as they come off the socket."""
+    """The answer's bytes, as they come off the socket: one block for each read."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
+    __slots__ = ("_exchange", "_seconds")
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        try:
-            while block := await content.readany():
-                yield block
-        except (aiohttp.ClientError, ConnectionError) as error:
-            # What had come before the connection broke: aiohttp keeps it, and gives it to nobody.
-            if block := content._read_nowait(-1):  # noqa: SLF001
-                yield block
-            raise _translated(error) from error
+    def __init__(self, exchange: Exchange, seconds: float | None) -> None:
+        self._exchange = exchange
+        self._seconds = seconds
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._seconds is None:
+            block = await self._exchange.read()
+        else:
+            async with _bounded(self._seconds, httpx.ReadTimeout):
+                block = await self._exchange.read()
+        if not block:
+            raise StopAsyncIteration
+        return block
 
     async def aclose(self) -> None:
-        # An answer that was read to its end has already given its connection back; any other closes it at once,
-        # which is how the upstream learns that nobody is listening.
-        self._response.close()
+        """Let go of it; the upstream of an answer that is not complete learns at once that nobody is listening."""
+        self._exchange.abandon()
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Uses no connection again on which something has come that nobody asked for.
+class Transport(httpx.AsyncBaseTransport):
+    """Carries httpx requests over HTTP/1.1 connections that are kept.
 
-    aiohttp's own would give it to the next request as the answer, and that may be another caller's.
-    """
+    A connection serves one request at a time: never is a second one sent before the answer to the first is complete.
+    One on which something came that nobody had asked for, or whose answer was given up, is not used again. Redirects
+    are never followed, cookies never kept, bodies never decompressed. A request that got no answer is not sent again:
+    that is for whoever knows what it does.
 
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> aiohttp.connector.Connection | None:
-        while (connection := await super()._get(key, traces)) is not None:
-            if connection.protocol is not None and not connection.protocol.should_close:
-                return connection
-            connection.close()
-        return None
-
-
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Carries httpx requests over an aiohttp session.
-
-    Redirects are never followed, cookies never kept, bodies never decompressed behind httpx's back. A proxy from the
-    environment is looked up once per origin.
+    Timeouts are those of httpx, in the request's extensions: ``connect`` for opening a connection, TLS included,
+    ``pool`` for waiting until one may be opened, ``read`` for the head and for each block of the body.
 
     Args:
-        max_connections: How many connections may be open at once; further requests wait.
+        max_connections: How many connections may be open at once; further requests wait in line.
         keep_alive_seconds: How long an unused connection is kept.
-        verify: TLS trust; ``None`` for the system's and certifi's.
+        verify: TLS trust; ``None`` for that of httpx.
     """
 
     def __init__(
         self, *, max_connections: int, keep_alive_seconds: float = 60.0, verify: ssl.SSLContext | None = None
     ) -> None:
-        self._max_connections = max_connections
+        self._free_places = max_connections
         self._keep_alive_seconds = keep_alive_seconds
-        self._verify = verify
-        self._session: aiohttp.ClientSession | None = None
-        self._proxies: dict[tuple[str, str], str | None] = {}
-        self._timeouts: dict[tuple[float | None, ...], aiohttp.ClientTimeout] = {}
+        self._dialler = Dialler(verify)
+        self._origins: dict[tuple[bytes, bytes, int | None], Origin] = {}
+        self._open: set[Connection] = set()
+        # In the order in which they were used: the last is used first, so that those too many grow old.
+        self._idle: dict[Origin, dict[Connection, None]] = {}
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._next_look: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; return when the answer's head has come.
@@ -108,59 +94,171 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: It did not come.
         """
-        session = self._session or self._open_session(request.url)
-        url = request.url
+        seconds: Mapping[str, float | None] = request.extensions.get("timeout", _ANY_TIME)
+        origin = self._origin(request.url)
+        body = await request.aread()
+        head = _head(request, origin, len(body))
+        connection = self._idle_one(origin) if not self._waiting else None
+        if connection is None:
+            connection = await self._wait_for_one(origin, seconds)
+        exchange = connection.send(head, body, bodiless=request.method == "HEAD")
+        longest = seconds.get("read")
         try:
-            response = await session.request(
-                request.method,
-                yarl.URL(str(url), encoded=True),
-                headers=CIMultiDict(
-                    [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-                ),
-                data=request.content or None,
-                allow_redirects=False,
-                timeout=self._timeout(request.extensions.get("timeout", {})),
-                proxy=self._proxy(url),
-            )
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            raise _translated(error) from error
+            if longest is None:
+                await exchange.head()
+            else:
+                async with _bounded(longest, httpx.ReadTimeout):
+                    await exchange.head()
+        except BaseException:
+            exchange.abandon()
+            raise
         return httpx.Response(
-            response.status, headers=list(response.raw_headers), stream=_Body(response), request=request
+            exchange.status, headers=exchange.headers, stream=_Body(exchange, longest), request=request
         )
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        closing = [connection.closed for connection in self._open]
+        for connection in list(self._open):
+            connection.abort()
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_SECONDS)
 
-    def _open_session(self, url: httpx.URL) -> aiohttp.ClientSession:
-        # Here and not in the constructor: a session belongs to the running loop. A plain-text upstream needs no
-        # TLS context, whose trust store takes longer to load than the rest of the start.
-        verify: ssl.SSLContext | bool = True
-        if url.scheme == "https":
-            verify = self._verify or httpx.create_ssl_context()
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=self._max_connections, ssl=verify, keepalive_timeout=self._keep_alive_seconds),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
-            read_bufsize=READ_BUFFER_BYTES,
-            requote_redirect_url=False,
-        )
-        return self._session
-
-    def _timeout(self, timeout: dict[str, float | None]) -> aiohttp.ClientTimeout:
-        key = (timeout.get("pool"), timeout.get("connect"), timeout.get("read"))
-        known = self._timeouts.get(key)
+    def _origin(self, url: httpx.URL) -> Origin:
+        key = (url.raw_scheme, url.raw_host, url.port)
+        known = self._origins.get(key)
         if known is None:
-            known = aiohttp.ClientTimeout(total=None, connect=key[0], sock_connect=key[1], sock_read=key[2])
-            self._timeouts[key] = known
+            known = self._origins[key] = self._dialler.origin(url)
         return known
 
-    def _proxy(self, url: httpx.URL) -> str | None:
-        origin = (url.scheme, url.host)
-        if origin not in self._proxies:
-            proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
-            self._proxies[origin] = proxy
-        return self._proxies[origin]
+    def _idle_one(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        while idle:
+            connection, _ = idle.popitem()
+            if connection.usable:
+                return connection
+        return None
+
+    async def _wait_for_one(self, origin: Origin, seconds: Mapping[str, float | None]) -> Connection:
+        """A connection that has become free, or a new one."""
+        if self._waiting or not (self._free_places or self._close_oldest()):
+            async with _bounded(seconds.get("pool"), httpx.PoolTimeout):
+                await self._turn()
+                while (free := self._idle_one(origin)) is None and not (self._free_places or self._close_oldest()):
+                    await self._turn(again=True)
+            if free is not None:
+                return free
+        self._free_places -= 1
+        try:
+            async with _bounded(seconds.get("connect"), httpx.ConnectTimeout):
+                connection = await self._dialler.dial(origin, lambda: self._make(origin))
+        except BaseException:
+            self._leave()
+            raise
+        self._open.add(connection)
+        if not connection.usable:
+            self._lost(connection)
+            raise httpx.ConnectError("the server closed the connection at once")
+        return connection
+
+    async def _turn(self, *, again: bool = False) -> None:
+        """Wait in line; who comes ``again`` found nothing left, and is the first of the line."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if again:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:
+                # It was theirs, and is not taken.
+                self._call_next()
+            raise
+
+    def _call_next(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set_result(None)
+
+    def _make(self, origin: Origin) -> Connection:
+        return Connection(functools.partial(self._released, origin), self._lost)
+
+    def _leave(self) -> None:
+        self._free_places += 1
+        self._call_next()
+
+    def _released(self, origin: Origin, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.setdefault(origin, {})[connection] = None
+        if self._next_look is None:
+            self._next_look = loop.call_later(self._keep_alive_seconds, self._look)
+        self._call_next()
+
+    def _lost(self, connection: Connection) -> None:
+        # One that was never open has no place.
+        if connection in self._open:
+            self._open.remove(connection)
+            for idle in self._idle.values():
+                idle.pop(connection, None)
+            self._leave()
+
+    def _close_oldest(self) -> bool:
+        """Close the connection that was not used for longest, so that another origin can have its place."""
+        oldest = min((next(iter(idle)) for idle in self._idle.values() if idle), key=_idle_since, default=None)
+        if oldest is None:
+            return False
+        oldest.abort()
+        return True
+
+    def _look(self) -> None:
+        """Close what was not used for long."""
+        now = asyncio.get_running_loop().time()
+        idle = [connection for idle in self._idle.values() for connection in idle]
+        kept = []
+        for connection in idle:
+            if connection.idle_since + self._keep_alive_seconds <= now:
+                connection.abort()
+            else:
+                kept.append(connection.idle_since)
+        self._next_look = None
+        if kept:
+            pause = min(kept) + self._keep_alive_seconds - now
+            self._next_look = asyncio.get_running_loop().call_later(pause, self._look)
+
+
+def _idle_since(connection: Connection) -> float:
+    return connection.idle_since
+
+
+def _head(request: httpx.Request, origin: Origin, length: int) -> bytes:
+    """The request line and the headers, with the empty line.
+
+    Raises:
+        httpx.LocalProtocolError: A header would be more than one.
+    """
+    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode("ascii"), origin.target, request.url.raw_path)]
+    for name, value in request.headers.raw:
+        if name.lower() == b"transfer-encoding":
+            # The whole body is there: it has a length.
+            lines.append(b"Content-Length: %d" % length)
+        else:
+            lines.append(name + b": " + value)
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
+        raise httpx.LocalProtocolError("a header has a line break in it")
+    return b"%b\r\n%b\r\n" % (head, origin.headers)
+
+
+@contextlib.asynccontextmanager
+async def _bounded(seconds: float | None, failure: type[httpx.TimeoutException]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise failure("it took too long") from error

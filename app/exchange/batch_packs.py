@@ -86,7 +86,7 @@ class _Carrier(httpx.AsyncBaseTransport):
         """Wait for the pack's answer."""
         slot = self._slot
         # Whether a limit is to hold was looked at before the line came here.
-        slot.item = item(self._model, decode(request.content), limited=False)
+        slot.item = item(self._model, decode(request.read()), limited=False)
         slot.here.set()
         given = await slot.answer
         status, body = (200, given.result) if given.failure is None else (400, given.failure)

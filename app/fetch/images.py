@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Final, TypeAlias
-
-import aiohttp
-import httpx
-import yarl
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from app.core.errors import BadRequest
-from app.fetch.guard import WEB_PORTS, Allow, IPAddress, Refused, Target, is_public, read_address, read_target
-from app.fetch.pictures import not_an_image, to_data_uri, too_large
+from app.fetch.budget import Budget, refused
+from app.fetch.guard import WEB_PORTS, Allow, Refused, is_public
+from app.fetch.pictures import not_an_image, to_data_uri
 from app.wire.kinds import HEAD_BYTES, picture_kind
+
+if TYPE_CHECKING:
+    from app.fetch.download import Download
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Turns a name and a port into addresses; raises ``OSError`` when there are none."""
 
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
 _HEADERS: Final = {
     "accept": "image/png, image/jpeg, image/gif, image/webp",
     # A small compressed body can grow without bound.
     "accept-encoding": "identity",
 }
-
-# One sentence for a name that does not exist, and for one that leads inside: the difference would tell a client
-# which names the network around this process knows.
-_NO_ADDRESS: Final = "its host has no public address."
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -42,32 +36,6 @@ async def resolve(host: str, port: int) -> Sequence[str]:
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
     )
     return [str(address[0]) for *_, address in found]
-
-
-class Budget:
-    """How many bytes of images one request may still bring in.
-
-    Args:
-        max_bytes: The most.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._left = max_bytes
-
-    def spend(self, size: int, param: str) -> None:
-        """Take bytes.
-
-        Raises:
-            BadRequest: There are not so many left.
-        """
-        self._left -= size
-        if self._left < 0:
-            raise self.exceeded(param)
-
-    def exceeded(self, param: str) -> BadRequest:
-        """The error for more bytes than there are."""
-        return _refused(f"The images of this request are larger than {self._max_bytes // 1024**2} MiB in all.", param)
 
 
 class ImageFetcher:
@@ -101,15 +69,26 @@ class ImageFetcher:
         user_agent: str = "flarelay",
         verify: ssl.SSLContext | None = None,
     ) -> None:
-        self._allow = allow
-        self._resolve = resolve
-        self._ports = ports
         self.enabled = enabled
         self.max_bytes = max_bytes
         self._seconds = seconds
-        self._max_redirects = max_redirects
-        self._headers = {**_HEADERS, "user-agent": user_agent}
-        self._verify = verify
+
+        @functools.cache
+        def download() -> Download:
+            # Here and not above: few requests name images by URL, and what downloads them takes long to load.
+            from app.fetch.download import Download  # noqa: PLC0415
+
+            return Download(
+                allow=allow,
+                resolve=resolve,
+                ports=ports,
+                max_bytes=max_bytes,
+                max_redirects=max_redirects,
+                headers={**_HEADERS, "user-agent": user_agent},
+                verify=verify,
+            )
+
+        self._download = download
 
     async def fetch(self, url: str, param: str, budget: Budget | None = None) -> str:
         """Fetch one image.
@@ -134,160 +113,12 @@ class ImageFetcher:
         # The messages do not hold the URL, which may be a signed one: ``param`` tells which it is.
         try:
             async with asyncio.timeout(self._seconds):
-                data = await self._follow(url, param, budget or Budget(self.max_bytes))
+                data = await self._download().fetch(url, param, budget or Budget(self.max_bytes))
         except Refused as error:
-            raise _refused(f"Invalid image URL: {error}", param) from None
+            raise refused(f"Invalid image URL: {error}", param) from None
         except TimeoutError:
-            raise _refused(f"Timeout while downloading the image: over {self._seconds:g} seconds.", param) from None
-        except (aiohttp.ClientError, OSError):
-            raise _download_failed("its host could not be reached, or broke off.", param) from None
+            raise refused(f"Timeout while downloading the image: over {self._seconds:g} seconds.", param) from None
         kind = picture_kind(data[:HEAD_BYTES])
         if kind is None:
             raise not_an_image(data[:HEAD_BYTES], param)
         return to_data_uri(data, kind)
-
-    async def _follow(self, url: str, param: str, budget: Budget) -> bytes:
-        for _ in range(self._max_redirects + 1):
-            target = read_target(url, self._ports)
-            addresses = await self._addresses(target)
-            found = await self._get(target, addresses, param, budget)
-            if isinstance(found, bytes):
-                return found
-            url = found
-        raise _download_failed(f"more than {self._max_redirects} redirects.", param)
-
-    async def _addresses(self, target: Target) -> dict[str, IPAddress]:
-        """The addresses to connect to, all of them checked."""
-        if target.literal is not None:
-            texts: Sequence[str] = (target.host,)
-        else:
-            try:
-                texts = await self._resolve(target.host, target.port)
-            except (OSError, UnicodeError):
-                raise Refused(_NO_ADDRESS) from None
-        addresses: dict[str, IPAddress] = {}
-        for text in texts:
-            address = read_address(text)
-            # One bad address spoils the name: a host that is public and private at once is a mistake or an attack,
-            # and connecting to its other addresses would let its owner choose, by closing a port, which one is used.
-            if address is None or not self._allow(address):
-                raise Refused(_NO_ADDRESS)
-            addresses[str(address)] = address
-        if not addresses:
-            raise Refused(_NO_ADDRESS)
-        return addresses
-
-    async def _get(self, target: Target, addresses: dict[str, IPAddress], param: str, budget: Budget) -> bytes | str:
-        """Make one request, to one of the checked addresses: an image's bytes, or where it has moved to."""
-        verify: ssl.SSLContext | bool = True
-        if target.url.scheme == "https":
-            verify = self._verify = self._verify or httpx.create_ssl_context()
-        connector = aiohttp.TCPConnector(
-            resolver=_Pinned(addresses),
-            use_dns_cache=False,
-            socket_factory=_socket_factory(addresses, self._allow),
-            force_close=True,
-            ssl=verify,
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
-        async with session, session.get(target.url, headers=self._headers, allow_redirects=False) as response:
-            try:
-                if response.status in _REDIRECTS:
-                    return _location(response, target.url, param)
-                self._check_head(response, param)
-                return await self._read(response.content, param, budget)
-            finally:
-                # Whatever was not read is not wanted.
-                response.close()
-
-    def _check_head(self, response: aiohttp.ClientResponse, param: str) -> None:
-        if response.status != 200:
-            raise _download_failed(f"its host answered with status {response.status}.", param)
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"", "identity"}:
-            raise _download_failed("its host sent it compressed although it was asked not to.", param)
-        if (response.content_length or 0) > self.max_bytes:
-            raise too_large(self.max_bytes, param)
-
-    async def _read(self, content: aiohttp.StreamReader, param: str, budget: Budget) -> bytes:
-        data = bytearray()
-        checked = False
-        while block := await content.readany():
-            data += block
-            if len(data) > self.max_bytes:
-                raise too_large(self.max_bytes, param)
-            budget.spend(len(block), param)
-            if not checked and len(data) >= HEAD_BYTES:
-                checked = True
-                if picture_kind(bytes(data[:HEAD_BYTES])) is None:
-                    raise not_an_image(bytes(data[:HEAD_BYTES]), param)
-        return bytes(data)
-
-
-class _Pinned(AbstractResolver):
-    """Answers with the addresses that were checked: asking again could bring others."""
-
-    def __init__(self, addresses: dict[str, IPAddress]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - aiohttp's shape
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=text,
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for text, address in self._addresses.items()
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-def _socket_factory(addresses: dict[str, IPAddress], allow: Allow) -> Callable[[Any], socket.socket]:
-    """Make sockets only for the checked addresses.
-
-    The last line: aiohttp does not ask the resolver about hosts that look like addresses to it, so what a socket is
-    really about to be connected to is looked at once more.
-    """
-
-    def make(info: Any) -> socket.socket:  # noqa: ANN401 - aiohttp's type for it is private
-        family, kind, proto, _, peer = info
-        address = read_address(str(peer[0]))
-        if address is None or address not in addresses.values() or not allow(address):
-            raise PermissionError("This address was not checked.")
-        return socket.socket(family, kind, proto)
-
-    return make
-
-
-def _location(response: aiohttp.ClientResponse, base: yarl.URL, param: str) -> str:
-    location = response.headers.get("location")
-    if not location:
-        raise _download_failed("its host sent a redirect to nowhere.", param)
-    try:
-        return str(base.join(yarl.URL(location)))
-    except ValueError:
-        raise _download_failed("its host sent a redirect that cannot be read.", param) from None
-
-
-def _refused(message: str, param: str) -> BadRequest:
-    return BadRequest(message, param=param, code="invalid_image_url")
-
-
-def _download_failed(reason: str, param: str) -> BadRequest:
-    return _refused(f"Error while downloading the image: {reason}", param)

@@ -9,7 +9,8 @@ from typing import Final
 
 from app.core.errors import BadRequest
 from app.core.request import Content, ImageContent, Message
-from app.fetch.images import Budget, ImageFetcher
+from app.fetch.budget import Budget
+from app.fetch.images import ImageFetcher
 from app.fetch.pictures import check_data_uri
 
 MAX_IMAGES: Final = 50

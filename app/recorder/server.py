@@ -316,8 +316,8 @@ async def _until(blocks: AsyncIterator[bytes], gone: asyncio.Future[None]) -> As
 
 
 def _end_of(error: BaseException) -> End:
-    """Whether a connection was reset or only closed: the transport tells it in words alone."""
-    return "reset" if ConnectionResetError.__name__ in str(error) else "cut"
+    """Whether a connection was reset or only closed."""
+    return "reset" if isinstance(error.__cause__, ConnectionResetError) else "cut"
 
 
 async def _refuse(send: Send, status: int, code: int, message: str) -> None:

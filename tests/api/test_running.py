@@ -119,7 +119,7 @@ async def test_json_is_read_and_bytes_are_answered(desks):
     assert answer.headers["content-length"] == "8"
     assert answer.headers["x-flarelay-neurons"] == "2.000000"
     ((_, _, sent),) = desk.script.sent
-    assert (sent.content, sent.headers["content-type"]) == (b"\x00\x01", "audio/wav")
+    assert (sent.read(), sent.headers["content-type"]) == (b"\x00\x01", "audio/wav")
 
 
 async def test_a_form_is_read_with_its_files(desks):

@@ -9,7 +9,7 @@ import pytest
 
 from app.cloudflare import client as module
 from app.cloudflare.client import CloudflareClient, Gateway, Timeouts
-from app.cloudflare.transport import AiohttpTransport
+from app.cloudflare.transport import Transport
 from app.core.errors import ApiError
 from app.core.upstream import UpstreamRequest
 
@@ -84,7 +84,7 @@ async def test_no_connection_at_all():
 
 
 async def test_no_connection_on_a_real_socket():
-    async with client(AiohttpTransport(max_connections=1)) as real:
+    async with client(Transport(max_connections=1)) as real:
         real._base = "http://127.0.0.1:9"
         with pytest.raises(ApiError) as caught:
             await real.open(CHAT)

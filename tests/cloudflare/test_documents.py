@@ -11,7 +11,7 @@ import pytest
 from app.cloudflare import documents
 from app.cloudflare.client import CloudflareClient, Timeouts
 from app.cloudflare.documents import inline_files, to_text
-from app.cloudflare.transport import AiohttpTransport
+from app.cloudflare.transport import Transport
 from app.core.errors import ApiError, BadRequest, UpstreamBroken, UpstreamRefused
 from app.core.request import FileContent, ImageContent, Message, TextContent
 from app.emulator.server import create_emulator
@@ -105,7 +105,7 @@ async def test_documents_are_converted_in_one_call_and_keep_their_places():
     assert request.url.path == f"/client/v4/accounts/{ACCOUNT}/ai/tomarkdown"
     assert request.headers["authorization"] == "Bearer secret"
     for name in (b'"report.pdf"', b'"Bericht_M_ller.docx"', b'"report-2.pdf"', b'"page.html"'):
-        assert b'name="files"; filename=' + name in request.content
+        assert b'name="files"; filename=' + name in request.read()
 
 
 async def test_a_pdf_is_one_whatever_it_is_called():
@@ -233,7 +233,7 @@ async def test_a_form_goes_over_the_real_transport_whole():
     async with await asyncio.start_server(server, "127.0.0.1", 0) as listening:
         base = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/client/v4"
         async with CloudflareClient(
-            AiohttpTransport(max_connections=1), base_url=base, account_id=ACCOUNT, token="secret", timeouts=Timeouts(),
+            Transport(max_connections=1), base_url=base, account_id=ACCOUNT, token="secret", timeouts=Timeouts(),
             user_agent="test", clock=lambda: 0.0,
         ) as real:  # fmt: skip
             assert await to_text(real, [file("a.pdf", PDF)]) == ["converted"]

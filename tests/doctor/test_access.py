@@ -214,7 +214,7 @@ class Scripted(httpx.AsyncBaseTransport):
         if self.accounts is not None:
             return self.envelope(403, None, 10000)
         if path.endswith("/chat/completions"):
-            self.called.append(json.loads(request.content))
+            self.called.append(json.loads(request.read()))
             return self.envelope(200, {})
         return self.envelope(400, None, 5006) if request.method == "POST" else self.envelope(200, [])
 

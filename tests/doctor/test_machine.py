@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from app.cloudflare.transport import AiohttpTransport
+from app.cloudflare.transport import Transport
 from app.doctor import findings as module
 from app.doctor.clock import check_clock
 from app.doctor.doors import check_address
@@ -267,7 +267,7 @@ async def test_the_address():
 
 
 async def test_the_address_of_a_flarelay_that_runs(proxy):
-    transport = AiohttpTransport(max_connections=1)
+    transport = Transport(max_connections=1)
     port = int(proxy.rpartition(":")[2])
     (finding,) = await check_address("127.0.0.1", port, transport)
     await transport.aclose()

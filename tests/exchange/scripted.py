@@ -195,4 +195,4 @@ class World:
 
 
 def _json(request):
-    return decode(request.content) if request.headers.get("content-type") == "application/json" else None
+    return decode(request.read()) if request.headers.get("content-type") == "application/json" else None

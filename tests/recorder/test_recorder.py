@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
-from app.cloudflare.transport import AiohttpTransport
+from app.cloudflare.transport import Transport
 from app.emulator.server import create_emulator
 from app.emulator.transcripts import Library
 from app.recorder.server import Recorder, create_recorder
@@ -41,7 +41,7 @@ LLAMA = "@cf/meta/llama-3.1-8b-instruct-fp8"
 def recording(out, upstream, **options):
     """A recorder in front of an upstream; gives its address and the lines that it says."""
     said = []
-    transport = AiohttpTransport(max_connections=10)
+    transport = Transport(max_connections=10)
     known = {"account_id": ACCOUNT, "token": TOKEN, **options}
     recorder = Recorder(out, f"{upstream}/client/v4", transport, time.perf_counter, say=said.append, **known)
     with serving(create_recorder(recorder, transport)) as address:
