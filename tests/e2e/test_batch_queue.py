@@ -59,6 +59,8 @@ def test_most_lines_go_through_the_queue(client, control, model):
 
 
 def test_embeddings_are_the_same_as_asked_directly(client, control):
+    # Slow enough that not all lines are answered one by one before the first pack is made.
+    control.post("/faults", json={"fault": "slow-first", "seconds": 0.1, "times": 60, "model": BGE}).raise_for_status()
     lines = [line(f"text {number}", EMBEDDINGS, model=BGE, input=f"text {number}") for number in range(60)]
     output = read(client, ended(client, begin(client, lines, EMBEDDINGS)).output_file_id)
     assert queued(control)
