@@ -40,7 +40,7 @@ RUN cd /usr/local/lib/python3.* \
  && FLARELAY_DATA_DIR=/tmp/start flarelay keys list \
  && python -c 'import app.main, app.server, app.emulator.server, asyncpg, redis.asyncio, uvloop, \
       uvicorn.protocols.http.httptools_impl, uvicorn.protocols.websockets.websockets_sansio_impl, \
-      sqlalchemy.dialects.postgresql.asyncpg, app.telemetry.exporting, app.telemetry.tracing' \
+      sqlalchemy.dialects.postgresql.asyncpg, app.store.postgres, app.telemetry.exporting, app.telemetry.tracing' \
  && rm -r /tmp/start \
  && install -d -o 10001 -g 10001 /data
 ENV PYTHONDONTWRITEBYTECODE=1 \

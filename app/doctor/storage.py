@@ -10,13 +10,13 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from app.doctor.findings import Clock, Finding, Reading, failed, ok, skipped, warning
 from app.store.contract import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+    from sqlalchemy.engine import URL, Connection
 
 LEAST_SPACE: Final = 256 * 1024 * 1024
 """Bytes that should be free on the disk."""
@@ -135,6 +135,17 @@ async def _postgres(url: URL, clock: Clock, readings: list[Reading]) -> Seen:
     from app.store.failures import Health, reason  # noqa: PLC0415
     from app.store.upgrade import revision  # noqa: PLC0415
 
+    def look(connection: Connection) -> tuple[Sequence[Any], str | None, Sequence[int]]:
+        before = clock()
+        asked = text(
+            "SELECT extract(epoch FROM clock_timestamp()), pg_is_in_recovery(), "
+            "has_schema_privilege(current_schema(), 'CREATE')"
+        )
+        told = connection.execute(asked).one()
+        readings.append(Reading("the database", float(told[0]), (before + clock()) / 2))
+        found = revision(connection)
+        return told, found, connection.execute(text(_KEYS)).one() if found is not None else (0, 0)
+
     where = url.render_as_string(hide_password=True).partition("@")[2] or url.database or "PostgreSQL"
     # What would be logged of an outage is the finding.
     quiet = logging.getLogger(__name__)
@@ -145,19 +156,7 @@ async def _postgres(url: URL, clock: Clock, readings: list[Reading]) -> Seen:
     except StoreError as error:
         return Seen([failed("store", str(error))])
     try:
-        async with connections.reader() as connection:
-            before = clock()
-            told = (
-                await connection.execute(
-                    text(
-                        "SELECT extract(epoch FROM clock_timestamp()), pg_is_in_recovery(), "
-                        "has_schema_privilege(current_schema(), 'CREATE')"
-                    )
-                )
-            ).one()
-            readings.append(Reading("the database", float(told[0]), (before + clock()) / 2))
-            found = await connection.run_sync(revision)
-            counted = (await connection.execute(text(_KEYS))).one() if found is not None else (0, 0)
+        told, found, counted = await connections.read(look)
     except (StoreUnavailable, SQLAlchemyError) as error:
         advice = "start it, or look at FLARELAY_DATABASE_URL; without it nothing is served but what needs no store"
         return Seen([failed("store", f"{where} cannot be used: {reason(error.__cause__ or error)}", advice)])

@@ -51,7 +51,8 @@ class KeyRecords(Protocol):
 
         Args:
             key_id: Which one. Its id and its time of making cannot be changed.
-            change: Gives the key as it is to be; it may be called more than once. An equal key is no change.
+            change: Gives the key as it is to be; it may be called more than once, and in another thread. An equal key
+                is no change.
 
         Raises:
             ValueError: Its id or its time of making is to be another.

@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import rows
 from app.store.batching import (
@@ -139,20 +139,20 @@ class SqlBatches:
     async def create(self, batch: StoredBatch) -> None:
         """Keep a new batch."""
 
-        async def create(connection: AsyncConnection) -> None:
-            await connection.execute(insert(batches), _row(batch))
+        def create(connection: Connection) -> None:
+            connection.execute(insert(batches), _row(batch))
 
         await self._writes.run(create)
 
     async def get(self, caller: str, batch_id: str) -> StoredBatch | None:
         """Find a batch."""
-        async with self._connections.reader() as connection:
-            row = (await connection.execute(_find, _owner(caller, batch_id))).one_or_none()
+        values = _owner(caller, batch_id)
+        row = await self._connections.read(lambda connection: connection.execute(_find, values).one_or_none())
         return None if row is None else read_batch(row)
 
     async def page(self, caller: str, *, after: str | None = None, limit: int = 20) -> BatchPage:
         """List a caller's batches."""
-        statement = _list
+        statement = _list.limit(limit + 1)
         if after is not None:
             cursor = await self.get(caller, after)
             if cursor is None:
@@ -160,15 +160,16 @@ class SqlBatches:
             statement = statement.where(
                 tuple_(batches.c.created_at, batches.c.id) < tuple_(cursor.created_at, cursor.id)
             )
-        async with self._connections.reader() as connection:
-            found = (await connection.execute(statement.limit(limit + 1), {"of_caller": caller})).all()
+        found = await self._connections.read(
+            lambda connection: connection.execute(statement, {"of_caller": caller}).all()
+        )
         return BatchPage(tuple(read_batch(row) for row in found[:limit]), len(found) > limit)
 
     async def cancel(self, caller: str, batch_id: str, now: float, errors: Sequence[Any] = ()) -> StoredBatch | None:
         """Let no more lines be asked."""
 
-        async def cancel(connection: AsyncConnection) -> StoredBatch | None:
-            found = await connection.execute(_find.with_for_update(), _owner(caller, batch_id))
+        def cancel(connection: Connection) -> StoredBatch | None:
+            found = connection.execute(_find.with_for_update(), _owner(caller, batch_id))
             row = found.one_or_none()
             if row is None:
                 return None
@@ -178,23 +179,22 @@ class SqlBatches:
             details = {**batch.details, "cancelling_at": now, **({"errors": list(errors)} if errors else {})}
             # Whoever checks its file has lost it.
             freed = update(batches).where(_by_id).values(lease_until=0.0, attempt=batches.c.attempt + 1)
-            await connection.execute(freed, {"of_id": batch.id})
-            return await _changed(connection, batch, "cancelling", details)
+            connection.execute(freed, {"of_id": batch.id})
+            return _changed(connection, batch, "cancelling", details)
 
         return await self._writes.run(cancel)
 
     async def claim(self, worker: str, now: float, lease_seconds: float) -> BatchClaim | None:
         """Take a batch that needs care."""
-        async with self._connections.reader() as connection:
-            if (await connection.execute(_any, {"now": now})).first() is None:
-                return None
+        if await self._connections.read(lambda connection: connection.execute(_any, {"now": now}).first()) is None:
+            return None
 
-        async def take(connection: AsyncConnection) -> BatchClaim | None:
-            row = (await connection.execute(_next, {"now": now})).one_or_none()
+        def take(connection: Connection) -> BatchClaim | None:
+            row = connection.execute(_next, {"now": now}).one_or_none()
             if row is None:
                 return None
             claim = BatchClaim(read_batch(row[:-1]), worker, row.attempt + 1)
-            await connection.execute(_take, {**_holder(claim), "until": now + lease_seconds})
+            connection.execute(_take, {**_holder(claim), "until": now + lease_seconds})
             return claim
 
         return await self._writes.run(take)
@@ -211,10 +211,10 @@ class SqlBatches:
         """Keep lines."""
         new = [_line_row(claim.batch.id, line) for line in lines]
 
-        async def add(connection: AsyncConnection) -> bool:
-            if (await connection.execute(_lock, _holder(claim))).first() is None:
+        def add(connection: Connection) -> bool:
+            if connection.execute(_lock, _holder(claim)).first() is None:
                 return False
-            await connection.execute(rows.insert_new(batch_lines, connection.dialect.name), new)
+            connection.execute(rows.insert_new(batch_lines, connection.dialect.name), new)
             return True
 
         return await self._writes.run(add) if new else True
@@ -234,33 +234,32 @@ class SqlBatches:
     async def settle(self, claim: BatchClaim, now: float) -> StoredBatch | None:
         """Let no line change any more."""
 
-        async def settle(connection: AsyncConnection) -> StoredBatch | None:
-            row = (await connection.execute(_lock, _holder(claim))).one_or_none()
+        def settle(connection: Connection) -> StoredBatch | None:
+            row = connection.execute(_lock, _holder(claim)).one_or_none()
             if row is None:
                 return None
             batch = read_batch(row)
-            await connection.execute(_unsend, {"of_id": batch.id})
-            await connection.execute(_drop_packs, {"of_id": batch.id})
+            connection.execute(_unsend, {"of_id": batch.id})
+            connection.execute(_drop_packs, {"of_id": batch.id})
             counted = update(batches).where(_by_id).values(failed=batches.c.total - batches.c.completed)
-            await connection.execute(counted, {"of_id": batch.id})
+            connection.execute(counted, {"of_id": batch.id})
             if batch.status != "in_progress":
-                return await _changed(connection, batch, batch.status, batch.details)
+                return _changed(connection, batch, batch.status, batch.details)
             details = {**batch.details, "finalizing_at": now}
             if batch.completed + batch.failed < batch.total:
                 # It has come to its end too early, whatever the clock says when its files are written.
                 details["expired"] = True
-            return await _changed(connection, batch, "finalizing", details)
+            return _changed(connection, batch, "finalizing", details)
 
         return await self._writes.run(settle)
 
     async def results(self, batch_id: str, *, after: int, limit: int) -> tuple[LineResult, ...]:
         """What became of the lines."""
-        async with self._connections.reader() as connection:
-            found = await connection.execute(_results, {"of_id": batch_id, "after": after, "most": limit})
-            return tuple(
-                LineResult(number, custom_id.decode(), _NAMES[state], result)
-                for number, custom_id, state, result in found
-            )
+        values = {"of_id": batch_id, "after": after, "most": limit}
+        found = await self._connections.read(lambda connection: connection.execute(_results, values).all())
+        return tuple(
+            LineResult(number, custom_id.decode(), _NAMES[state], result) for number, custom_id, state, result in found
+        )
 
     async def finish(
         self,
@@ -274,22 +273,22 @@ class SqlBatches:
         """End a batch."""
         made = [file_row(file) for file in files]
 
-        async def end(connection: AsyncConnection) -> bool:
-            row = (await connection.execute(_lock, _holder(claim))).one_or_none()
+        def end(connection: Connection) -> bool:
+            row = connection.execute(_lock, _holder(claim)).one_or_none()
             if row is None:
                 return False
             if made:
-                await connection.execute(_insert_files, made)
+                connection.execute(_insert_files, made)
             ended = update(batches).where(_by_id).values(living=False, purge_at=purge_at)
-            await connection.execute(ended, {"of_id": claim.batch.id})
-            await _changed(connection, read_batch(row), status, details)
+            connection.execute(ended, {"of_id": claim.batch.id})
+            _changed(connection, read_batch(row), status, details)
             return True
 
         return await self._writes.run(end)
 
     async def _lease(self, claim: BatchClaim, until: float) -> bool:
-        async def renew(connection: AsyncConnection) -> bool:
-            return (await connection.execute(_renew, {**_holder(claim), "until": until})).rowcount == 1
+        def renew(connection: Connection) -> bool:
+            return connection.execute(_renew, {**_holder(claim), "until": until}).rowcount == 1
 
         return await self._writes.run(renew)
 
@@ -300,22 +299,22 @@ class SqlBatches:
         details: Mapping[str, Any],
         **values: Any,  # noqa: ANN401 - columns
     ) -> bool:
-        async def leave(connection: AsyncConnection) -> bool:
-            row = (await connection.execute(_lock, _holder(claim))).one_or_none()
+        def leave(connection: Connection) -> bool:
+            row = connection.execute(_lock, _holder(claim)).one_or_none()
             if row is None or row.status != "validating":
                 return False
-            await connection.execute(update(batches).where(_by_id).values(**values), {"of_id": claim.batch.id})
-            await _changed(connection, read_batch(row), status, details)
+            connection.execute(update(batches).where(_by_id).values(**values), {"of_id": claim.batch.id})
+            _changed(connection, read_batch(row), status, details)
             return True
 
         return await self._writes.run(leave)
 
 
-async def _changed(
-    connection: AsyncConnection, batch: StoredBatch, status: BatchStatus, details: Mapping[str, Any]
+def _changed(
+    connection: Connection, batch: StoredBatch, status: BatchStatus, details: Mapping[str, Any]
 ) -> StoredBatch:
     values = {"of_id": batch.id, "to": status, "noted": codec.encode(details)}
-    return read_batch((await connection.execute(_change, values)).one())
+    return read_batch(connection.execute(_change, values).one())
 
 
 def read_batch(row: Sequence[Any]) -> StoredBatch:

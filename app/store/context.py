@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, bindparam, func, literal, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import rows
-from app.store.connections import Connections
 from app.store.contract import CONTINUABLE, OPEN, BrokenContext, Context, Item, Order, Page
 from app.store.schema import INPUT, OUTPUT, conversation_items, conversations, key, response_items, responses
 from app.wire import codec
@@ -112,57 +111,58 @@ _by_key_in_conversations = (
 )
 
 
-async def read_context(connections: Connections, caller: str, response_id: str) -> Context | BrokenContext:
+def read_context(connection: Connection, caller: str, response_id: str) -> Context | BrokenContext:
     """Collect the items of a chain; of one that began in a conversation, also those that stood there before."""
-    async with connections.reader() as connection:
-        found = (await connection.execute(_chain_data, {"id": key(response_id), "caller": caller})).all()
-        if not found:
-            return BrokenContext(response_id, "unknown")
-        root = found[0]
-        if root.previous_response_id is not None:
-            return BrokenContext(root.previous_response_id, "unknown")
-        for row in found:
-            if row.status not in CONTINUABLE:
-                return BrokenContext(row.id, "unfinished" if row.status in OPEN else "failed")
-        before: Sequence[bytes] = ()
-        if root.conversation_position:
-            values = {"conversation_id": root.conversation_id, "caller": caller, "position": root.conversation_position}
-            before = (await connection.execute(_conversation_data, values)).scalars().all()
+    found = connection.execute(_chain_data, {"id": key(response_id), "caller": caller}).all()
+    if not found:
+        return BrokenContext(response_id, "unknown")
+    root = found[0]
+    if root.previous_response_id is not None:
+        return BrokenContext(root.previous_response_id, "unknown")
+    for row in found:
+        if row.status not in CONTINUABLE:
+            return BrokenContext(row.id, "unfinished" if row.status in OPEN else "failed")
+    before: Sequence[bytes] = ()
+    if root.conversation_position:
+        values = {"conversation_id": root.conversation_id, "caller": caller, "position": root.conversation_position}
+        before = connection.execute(_conversation_data, values).scalars().all()
     return Context(tuple(codec.decode(data) for data in (*before, *(row.data for row in found)) if data is not None))
 
 
-async def read_page(
-    connections: Connections, caller: str, response_id: str, *, after: str | None, limit: int, order: Order
+def read_page(
+    connection: Connection, caller: str, response_id: str, *, after: str | None, limit: int, order: Order
 ) -> Page | None:
-    """List what a response was made from. The keys of the whole context are read, and the items of one page."""
-    async with connections.reader() as connection:
-        found = (await connection.execute(_chain_keys, {"id": key(response_id), "caller": caller})).all()
-        if not found:
-            return None
-        root = found[0]
-        places: dict[str, tuple[str, int, int]] = {}
-        if root.conversation_position:
-            values = {"conversation_id": root.conversation_id, "caller": caller, "position": root.conversation_position}
-            for row in await connection.execute(_conversation_keys, values):
-                places.setdefault(row.item_key, ("", INPUT, row.position))
-        for row in found:
-            if row.item_key is not None and not (row.level == 0 and row.side == OUTPUT):
-                places.setdefault(row.item_key, (row.id, row.side, row.position))
-        chosen, has_more = cut(list(places.items()), lambda entry: entry[0], after, limit, order)
-        data = await _read_places(connection, root.conversation_id, [place for _, place in chosen])
+    """List what a response was made from. The keys of the whole context are read, and the items of one page.
+
+    Raises:
+        BadRequest: There is no item ``after``.
+    """
+    found = connection.execute(_chain_keys, {"id": key(response_id), "caller": caller}).all()
+    if not found:
+        return None
+    root = found[0]
+    places: dict[str, tuple[str, int, int]] = {}
+    if root.conversation_position:
+        values = {"conversation_id": root.conversation_id, "caller": caller, "position": root.conversation_position}
+        for row in connection.execute(_conversation_keys, values):
+            places.setdefault(row.item_key, ("", INPUT, row.position))
+    for row in found:
+        if row.item_key is not None and not (row.level == 0 and row.side == OUTPUT):
+            places.setdefault(row.item_key, (row.id, row.side, row.position))
+    chosen, has_more = cut(list(places.items()), lambda entry: entry[0], after, limit, order)
+    data = _read_places(connection, root.conversation_id, [place for _, place in chosen])
     return Page(tuple(codec.decode(data[place]) for _, place in chosen if place in data), has_more)
 
 
-async def read_items(connections: Connections, caller: str, item_ids: Collection[str]) -> dict[str, Item]:
+def read_items(connection: Connection, caller: str, item_ids: Collection[str]) -> dict[str, Item]:
     """Find items by their ids, in responses first and then in conversations."""
     wanted = {key(item_id): item_id for item_id in item_ids}
     found: dict[str, bytes] = {}
-    async with connections.reader() as connection:
-        for statement in (_by_key, _by_key_in_conversations):
-            missing = [one for one in wanted if one not in found]
-            for at in range(0, len(missing), _MOST_IDS):
-                values = {"caller": caller, "keys": missing[at : at + _MOST_IDS]}
-                found.update((row[0], row[1]) for row in await connection.execute(statement, values))
+    for statement in (_by_key, _by_key_in_conversations):
+        missing = [one for one in wanted if one not in found]
+        for at in range(0, len(missing), _MOST_IDS):
+            values = {"caller": caller, "keys": missing[at : at + _MOST_IDS]}
+            found.update((row[0], row[1]) for row in connection.execute(statement, values))
     return {item_id: codec.decode(found[one]) for one, item_id in wanted.items() if one in found}
 
 
@@ -185,18 +185,18 @@ def cut(
     return entries[start : start + limit], len(entries) > start + limit
 
 
-async def _read_places(
-    connection: AsyncConnection, conversation_id: str | None, places: Sequence[tuple[str, int, int]]
+def _read_places(
+    connection: Connection, conversation_id: str | None, places: Sequence[tuple[str, int, int]]
 ) -> dict[tuple[str, int, int], bytes]:
     data: dict[tuple[str, int, int], bytes] = {}
     own = [place for place in places if place[0]]
     if own:
         ids, positions = {place[0] for place in own}, {place[2] for place in own}
-        found = await connection.execute(_data_at, {"ids": sorted(ids), "positions": sorted(positions)})
+        found = connection.execute(_data_at, {"ids": sorted(ids), "positions": sorted(positions)})
         data.update(((row[0], row[1], row[2]), row[3]) for row in found)
     before = [place[2] for place in places if not place[0]]
     if before:
         values = {"conversation_id": conversation_id, "places": before}
-        found = await connection.execute(_conversation_data_at, values)
+        found = connection.execute(_conversation_data_at, values)
         data.update((("", INPUT, row[0]), row[1]) for row in found)
     return data

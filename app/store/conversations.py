@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import rows
 from app.store.connections import Connections
@@ -84,24 +84,23 @@ class SqlConversations:
             "gone": False,
         }
 
-        async def create(connection: AsyncConnection) -> None:
-            await connection.execute(insert(conversations), row)
+        def create(connection: Connection) -> None:
+            connection.execute(insert(conversations), row)
             if items:
-                await rows.append(connection, conversation.caller, conversation.id, items, None)
+                rows.append(connection, conversation.caller, conversation.id, items, None)
 
         await self._writes.run(create)
 
     async def get(self, caller: str, conversation_id: str) -> Conversation | None:
         """Find a conversation."""
-        async with self._connections.reader() as connection:
-            return await _read(connection, caller, conversation_id)
+        return await self._connections.read(lambda connection: _read(connection, caller, conversation_id))
 
     async def update(self, caller: str, conversation_id: str, metadata: Mapping[str, Any]) -> Conversation | None:
         """Replace the metadata."""
         values = {**_owner(caller, conversation_id), "noted": codec.encode(metadata)}
 
-        async def update(connection: AsyncConnection) -> Conversation | None:
-            row = (await connection.execute(_note, values)).one_or_none()
+        def update(connection: Connection) -> Conversation | None:
+            row = connection.execute(_note, values).one_or_none()
             return None if row is None else rows.conversation(row)
 
         return await self._writes.run(update)
@@ -109,8 +108,8 @@ class SqlConversations:
     async def delete(self, caller: str, conversation_id: str) -> bool:
         """Delete a conversation."""
 
-        async def hide(connection: AsyncConnection) -> bool:
-            return (await connection.execute(_hide, _owner(caller, conversation_id))).rowcount == 1
+        def hide(connection: Connection) -> bool:
+            return connection.execute(_hide, _owner(caller, conversation_id)).rowcount == 1
 
         return await self._writes.run(hide)
 
@@ -128,8 +127,9 @@ class SqlConversations:
     ) -> Page | None:
         """List the items."""
         owner = _owner(caller, conversation_id)
-        async with self._connections.reader() as connection:
-            found = (await connection.execute(_position, {**owner, "of_key": key(after or "")})).one_or_none()
+
+        def read(connection: Connection) -> Page | None:
+            found = connection.execute(_position, {**owner, "of_key": key(after or "")}).one_or_none()
             if found is None:
                 return None
             values: dict[str, Any] = {"of_id": owner["of_id"]}
@@ -138,20 +138,21 @@ class SqlConversations:
                     raise rows.no_such_cursor(after)
                 values["after"] = found.position
             statement = _slices[order, after is not None].limit(limit + 1)
-            data = (await connection.execute(statement, values)).scalars().all()
-        return Page(tuple(codec.decode(one) for one in data[:limit]), len(data) > limit)
+            data = connection.execute(statement, values).scalars().all()
+            return Page(tuple(codec.decode(one) for one in data[:limit]), len(data) > limit)
+
+        return await self._connections.read(read)
 
     async def context(self, caller: str, conversation_id: str) -> Context | None:
         """Collect all items."""
-        async with self._connections.reader() as connection:
-            data = (await connection.execute(_all, _owner(caller, conversation_id))).scalars().all()
+        owner = _owner(caller, conversation_id)
+        data = await self._connections.read(lambda connection: connection.execute(_all, owner).scalars().all())
         return Context(tuple(codec.decode(one) for one in data if one is not None)) if data else None
 
     async def item(self, caller: str, conversation_id: str, item_id: str) -> Item | None:
         """Find one item."""
         values = {**_owner(caller, conversation_id), "of_key": key(item_id)}
-        async with self._connections.reader() as connection:
-            data = (await connection.execute(_one, values)).scalar()
+        data = await self._connections.read(lambda connection: connection.execute(_one, values).scalar())
         item: Item | None = None if data is None else codec.decode(data)
         return item
 
@@ -159,17 +160,17 @@ class SqlConversations:
         """Remove one item."""
         values = {**_owner(caller, conversation_id), "of_key": key(item_id)}
 
-        async def remove(connection: AsyncConnection) -> Conversation | None:
-            conversation = await _read(connection, caller, conversation_id)
-            if conversation is None or (await connection.execute(_remove, values)).rowcount != 1:
+        def remove(connection: Connection) -> Conversation | None:
+            conversation = _read(connection, caller, conversation_id)
+            if conversation is None or connection.execute(_remove, values).rowcount != 1:
                 return None
             return conversation
 
         return await self._writes.run(remove)
 
 
-async def _read(connection: AsyncConnection, caller: str, conversation_id: str) -> Conversation | None:
-    row = (await connection.execute(_find, _owner(caller, conversation_id))).one_or_none()
+def _read(connection: Connection, caller: str, conversation_id: str) -> Conversation | None:
+    row = connection.execute(_find, _owner(caller, conversation_id)).one_or_none()
     return None if row is None else rows.conversation(row)
 
 

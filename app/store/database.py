@@ -68,8 +68,7 @@ class SqlStore:
 
     async def ping(self) -> None:
         """Ask the database for nothing."""
-        async with self._connections.reader() as connection:
-            await connection.execute(select(1))
+        await self._connections.read(lambda connection: connection.execute(select(1)).scalar())
 
     async def close(self) -> None:
         """Finish what was begun, and let go of the database."""

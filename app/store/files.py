@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import rows
 from app.store.connections import Connections
@@ -109,8 +109,8 @@ class SqlFiles:
 
     async def get(self, caller: str, file_id: str, now: float) -> StoredFile | None:
         """Find a file."""
-        async with self._connections.reader() as connection:
-            row = (await connection.execute(_find, {**_owner(caller, file_id), "now": now})).one_or_none()
+        values = {**_owner(caller, file_id), "now": now}
+        row = await self._connections.read(lambda connection: connection.execute(_find, values).one_or_none())
         return None if row is None else _file(row)
 
     async def page(
@@ -133,8 +133,8 @@ class SqlFiles:
             statement = _beyond(statement, cursor, order)
         place = (files.c.created_at, files.c.id)
         ordered = statement.order_by(*(column.desc() if order == "desc" else column for column in place))
-        async with self._connections.reader() as connection:
-            found = (await connection.execute(ordered.limit(limit + 1), values)).all()
+        some = ordered.limit(limit + 1)
+        found = await self._connections.read(lambda connection: connection.execute(some, values).all())
         return FilePage(tuple(_file(row) for row in found[:limit]), len(found) > limit)
 
     async def delete(self, caller: str, file_id: str, now: float) -> bool:
@@ -144,12 +144,12 @@ class SqlFiles:
     async def doomed(self, now: float, *, unfinished_before: float, limit: int) -> tuple[str, ...]:
         """Hide what has expired; tell whose bytes are to be deleted."""
         values = {"now": now, "unfinished_before": unfinished_before}
-        async with self._connections.reader() as connection:
-            expired = (await connection.execute(_expired.limit(limit), values)).scalars().all()
+        old = _expired.limit(limit)
+        expired = await self._connections.read(lambda connection: connection.execute(old, values).scalars().all())
         if expired:
             await self._execute(_bury, [{"of_id": one} for one in expired])
-        async with self._connections.reader() as connection:
-            return tuple((await connection.execute(_unread.limit(limit))).scalars())
+        unread = _unread.limit(limit)
+        return tuple(await self._connections.read(lambda connection: connection.execute(unread).scalars().all()))
 
     async def forget(self, file_ids: Collection[str]) -> None:
         """Delete rows."""
@@ -157,8 +157,8 @@ class SqlFiles:
             await self._execute(_forget, [{"of_id": one} for one in file_ids])
 
     async def _execute(self, statement: Any, values: Any) -> int:  # noqa: ANN401 - SQLAlchemy's own kinds
-        async def execute(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement, values)).rowcount
+        def execute(connection: Connection) -> int:
+            return connection.execute(statement, values).rowcount
 
         return await self._writes.run(execute)
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.core.key import ApiKey
 from app.core.limits import BUDGETS, LimitSpec
@@ -55,30 +55,29 @@ class SqlKeyRecords:
     async def add(self, key: ApiKey) -> None:
         """Add a key."""
 
-        async def add(connection: AsyncConnection) -> None:
-            row = {**_write(key, {}), "revision": await _count(connection)}
-            if (await connection.execute(_insert(connection.dialect.name), row)).scalar() is None:
+        def add(connection: Connection) -> None:
+            row = {**_write(key, {}), "revision": _count(connection)}
+            if connection.execute(_insert(connection.dialect.name), row).scalar() is None:
                 raise KeyExistsError(f"there is a key with the id {key.id} already")
 
         await self._writes.run(add)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """One key."""
-        async with self._connections.reader() as connection:
-            row = (await connection.execute(_find, {"of_id": schema.key(key_id)})).one_or_none()
+        values = {"of_id": schema.key(key_id)}
+        row = await self._connections.read(lambda connection: connection.execute(_find, values).one_or_none())
         return None if row is None else _read(row)
 
     async def all(self) -> tuple[ApiKey, ...]:
         """All keys, oldest first."""
-        async with self._connections.reader() as connection:
-            found = (await connection.execute(_all)).all()
+        found = await self._connections.read(lambda connection: connection.execute(_all).all())
         return tuple(_read(row) for row in found)
 
     async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
         """Change a key as one step."""
 
-        async def run(connection: AsyncConnection) -> ApiKey | None:
-            row = (await connection.execute(_find_to_change, {"of_id": schema.key(key_id)})).one_or_none()
+        def run(connection: Connection) -> ApiKey | None:
+            row = connection.execute(_find_to_change, {"of_id": schema.key(key_id)}).one_or_none()
             if row is None:
                 return None
             before = _read(row)
@@ -87,20 +86,23 @@ class SqlKeyRecords:
                 raise ValueError("the id of a key and its time of making cannot be changed")
             if after != before:
                 # Counted as late as can be: all who change keys wait for it until this is committed.
-                values = {**_write(after, codec.decode(row.data)), "revision": await _count(connection)}
-                await connection.execute(_replace, {**values, "of_id": row.id})
+                values = {**_write(after, codec.decode(row.data)), "revision": _count(connection)}
+                connection.execute(_replace, {**values, "of_id": row.id})
             return after
 
         return await self._writes.run(run)
 
     async def changes(self, since: int) -> KeyChanges:
         """What has changed since a revision."""
-        async with self._connections.reader() as connection:
-            revision = (await connection.execute(_revision)).scalar() or 0
+
+        def read(connection: Connection) -> KeyChanges:
+            revision = connection.execute(_revision).scalar() or 0
             if revision == since:
                 return KeyChanges(since, ())
-            found = (await connection.execute(_since, {"since": since if since < revision else 0})).all()
-        return KeyChanges(found[0].current if found else 0, tuple(_read(row) for row in found))
+            found = connection.execute(_since, {"since": since if since < revision else 0}).all()
+            return KeyChanges(found[0].current if found else 0, tuple(_read(row) for row in found))
+
+        return await self._connections.read(read)
 
 
 @cache
@@ -115,9 +117,9 @@ def _count_up(dialect: str) -> Any:  # noqa: ANN401 - SQLAlchemy's own
     return first.on_conflict_do_update(index_elements=[revisions.c.name], set_=again).returning(revisions.c.revision)
 
 
-async def _count(connection: AsyncConnection) -> int:
+def _count(connection: Connection) -> int:
     """Count a change; nobody else can until this transaction ends."""
-    revision: int = (await connection.execute(_count_up(connection.dialect.name))).scalar_one()
+    revision: int = connection.execute(_count_up(connection.dialect.name)).scalar_one()
     return revision
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Double,
     Integer,
     Select,
+    Update,
     and_,
     bindparam,
     case,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store.batches import BATCH, STATES, TAKEN, WAITING, read_batch
 from app.store.batching import BatchUsage, LineClaim, LineState, NewLine
@@ -147,22 +148,22 @@ class SqlBatchLines:
         self, worker: str, now: float, lease_seconds: float, most: int, *, together: bool = False
     ) -> tuple[LineClaim, ...]:
         """Take some lines."""
-        async with self._connections.reader() as connection:
-            batch_id = (await connection.execute(_batch[together], {"now": now})).scalar()
+        turn = _batch[together]
+        batch_id = await self._connections.read(lambda connection: connection.execute(turn, {"now": now}).scalar())
         if batch_id is None:
             return ()
 
-        async def take(connection: AsyncConnection) -> tuple[LineClaim, ...]:
-            row = (await connection.execute(_still, {"of_id": batch_id})).one_or_none()
+        def take(connection: Connection) -> tuple[LineClaim, ...]:
+            row = connection.execute(_still, {"of_id": batch_id}).one_or_none()
             if row is None:
                 return ()
             batch = read_batch(row)
-            found = (await connection.execute(_lines_of[together], {"of_id": batch_id, "now": now, "most": most})).all()
+            found = connection.execute(_lines_of[together], {"of_id": batch_id, "now": now, "most": most}).all()
             claims = tuple(LineClaim(batch, read_line(line), worker, line.attempt + 1) for line in found)
             if claims:
                 values = [{**holder(claim), "until": now + lease_seconds} for claim in claims]
-                await connection.execute(_take, values)
-                await connection.execute(_turn, {"of_id": batch_id, "now": now})
+                connection.execute(_take, values)
+                connection.execute(_turn, {"of_id": batch_id, "now": now})
             return claims
 
         return await self._writes.run(take)
@@ -171,7 +172,7 @@ class SqlBatchLines:
         """Hold on to lines."""
         values = [{**holder(claim), "until": now + lease_seconds} for claim in claims]
         if values:
-            await self._writes.run(lambda connection: connection.execute(_renew, values))
+            await self._execute(_renew, values)
 
     async def answer(self, claim: LineClaim, state: LineState, result: bytes, usage: BatchUsage) -> bool:
         """Keep the result of a line."""
@@ -182,27 +183,32 @@ class SqlBatchLines:
         how = {"until": now, "forgiven": 0 if counts else 1, "by_itself": alone}
         values = [{**holder(claim), **how} for claim in claims]
         if values:
-            await self._writes.run(lambda connection: connection.execute(_put_back, values))
+            await self._execute(_put_back, values)
 
     async def rest(self, batch_id: str, until: float) -> None:
         """Have no line of a batch taken for a while."""
-        values = {"of_id": batch_id, "until": until}
-        await self._writes.run(lambda connection: connection.execute(_rest, values))
+        await self._execute(_rest, {"of_id": batch_id, "until": until})
+
+    async def _execute(self, statement: Update, values: Any) -> None:  # noqa: ANN401 - of one row, or of each of several
+        def execute(connection: Connection) -> None:
+            connection.execute(statement, values)
+
+        await self._writes.run(execute)
 
 
-async def _keep(connection: AsyncConnection, answers: Sequence[_Answer]) -> Sequence[bool]:
+def _keep(connection: Connection, answers: Sequence[_Answer]) -> Sequence[bool]:
     kept = []
     for one in answers:
         values = {**holder(one.claim), "to": STATES[one.state], "given": one.result}
-        kept.append((await connection.execute(_answer, values)).rowcount == 1)
+        kept.append(connection.execute(_answer, values).rowcount == 1)
     counted = [one for one, is_kept in zip(answers, kept, strict=True) if is_kept]
     # Always in the same order: two replicas that count for the same batches must not wait for each other.
     for batch_id in sorted({one.claim.batch.id for one in counted}):
-        await count(connection, batch_id, [(one.state, one.usage) for one in counted if one.claim.batch.id == batch_id])
+        count(connection, batch_id, [(one.state, one.usage) for one in counted if one.claim.batch.id == batch_id])
     return kept
 
 
-async def count(connection: AsyncConnection, batch_id: str, results: Iterable[tuple[LineState, BatchUsage]]) -> None:
+def count(connection: Connection, batch_id: str, results: Iterable[tuple[LineState, BatchUsage]]) -> None:
     """Count results that have just been kept."""
     results = tuple(results)
     good = [usage for state, usage in results if state == "answered"]
@@ -215,7 +221,7 @@ async def count(connection: AsyncConnection, batch_id: str, results: Iterable[tu
         "more_output": sum(usage.output_tokens for usage in good),
         "more_reasoning": sum(usage.reasoning_tokens for usage in good),
     }
-    await connection.execute(_count, values)
+    connection.execute(_count, values)
 
 
 def read_line(row: Sequence[Any]) -> NewLine:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Boolean, Double, bindparam, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store.batches import BATCH, PACKED, STATES, WAITING, read_batch
 from app.store.batching import LineClaim, Pack, PackedResult
@@ -79,14 +79,14 @@ class SqlBatchPacks:
             "lease_until": now + lease_seconds,
         }
 
-        async def create(connection: AsyncConnection) -> Pack:
+        def create(connection: Connection) -> Pack:
             kept = []
             for claim in claims:
-                moved = await connection.execute(_move, {**holder(claim), "into": pack.id})
+                moved = connection.execute(_move, {**holder(claim), "into": pack.id})
                 if moved.rowcount == 1:
                     kept.append(claim.line)
             if kept:
-                await connection.execute(_insert, row)
+                connection.execute(_insert, row)
             return replace(pack, lines=tuple(kept))
 
         return await self._writes.run(create)
@@ -97,18 +97,17 @@ class SqlBatchPacks:
 
     async def claim(self, worker: str, now: float, lease_seconds: float) -> Pack | None:
         """Take a pack."""
-        async with self._connections.reader() as connection:
-            if (await connection.execute(_any, {"now": now})).first() is None:
-                return None
+        if await self._connections.read(lambda connection: connection.execute(_any, {"now": now}).first()) is None:
+            return None
 
-        async def take(connection: AsyncConnection) -> Pack | None:
-            row = (await connection.execute(_next, {"now": now})).one_or_none()
+        def take(connection: Connection) -> Pack | None:
+            row = connection.execute(_next, {"now": now}).one_or_none()
             if row is None:
                 return None
             values = {"of_id": row.id, "by": worker, "tries": row.attempt + 1, "until": now + lease_seconds}
-            await connection.execute(_take, values)
-            batch = read_batch((await connection.execute(_batch, {"of_id": row.batch_id})).one())
-            lines = await connection.execute(_lines, {"of_id": row.id, "of_batch": row.batch_id})
+            connection.execute(_take, values)
+            batch = read_batch(connection.execute(_batch, {"of_id": row.batch_id}).one())
+            lines = connection.execute(_lines, {"of_id": row.id, "of_batch": row.batch_id})
             return Pack(
                 row.id,
                 batch,
@@ -130,15 +129,15 @@ class SqlBatchPacks:
         """Keep results of a pack's lines."""
         place = {"of_id": pack.id, "of_batch": pack.batch.id}
 
-        async def answer(connection: AsyncConnection) -> frozenset[int]:
-            if (await connection.execute(_lock, _holder(pack))).first() is None:
+        def answer(connection: Connection) -> frozenset[int]:
+            if connection.execute(_lock, _holder(pack)).first() is None:
                 return frozenset()
             counted = []
             for one in results:
                 values = {**place, "of_number": one.number, "to": STATES[one.state], "given": one.result}
-                if (await connection.execute(_answer, values)).rowcount == 1:
+                if connection.execute(_answer, values).rowcount == 1:
                     counted.append(one)
-            await count(connection, pack.batch.id, [(one.state, one.usage) for one in counted])
+            count(connection, pack.batch.id, [(one.state, one.usage) for one in counted])
             return frozenset(one.number for one in counted)
 
         return await self._writes.run(answer)
@@ -146,17 +145,17 @@ class SqlBatchPacks:
     async def end(self, pack: Pack, *, alone: bool = True) -> bool:
         """End a pack."""
 
-        async def end(connection: AsyncConnection) -> bool:
-            if (await connection.execute(_end, _holder(pack))).rowcount != 1:
+        def end(connection: Connection) -> bool:
+            if connection.execute(_end, _holder(pack)).rowcount != 1:
                 return False
-            await connection.execute(_unpack, {"of_id": pack.id, "of_batch": pack.batch.id, "by_itself": alone})
+            connection.execute(_unpack, {"of_id": pack.id, "of_batch": pack.batch.id, "by_itself": alone})
             return True
 
         return await self._writes.run(end)
 
     async def _change(self, statement: Any, values: dict[str, Any]) -> bool:  # noqa: ANN401 - SQLAlchemy's own kind
-        async def change(connection: AsyncConnection) -> bool:
-            return (await connection.execute(statement, values)).rowcount == 1
+        def change(connection: Connection) -> bool:
+            return connection.execute(statement, values).rowcount == 1
 
         return await self._writes.run(change)
 

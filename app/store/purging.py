@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store.contract import Purged
 from app.store.schema import (
@@ -118,15 +118,15 @@ async def purge(writes: Writes, *, now: float, limit: int, events_before: float 
     full = False
 
     async def take(step: _Step, **values: float) -> int:
-        async def run(connection: AsyncConnection) -> int:
+        def run(connection: Connection) -> int:
             if connection.dialect.name == "postgresql":
-                locked = await connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                locked = connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 if not locked.scalar():
                     return 0
-            chosen = (await connection.execute(step.choose, {"most": limit, **values})).all()
+            chosen = connection.execute(step.choose, {"most": limit, **values}).all()
             if chosen:
                 names = [f"of_{name}" for name in chosen[0]._fields]
-                await connection.execute(step.act, [dict(zip(names, row, strict=True)) for row in chosen])
+                connection.execute(step.act, [dict(zip(names, row, strict=True)) for row in chosen])
             return len(chosen)
 
         nonlocal full

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Insert, Update, bindparam, delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import rows
 from app.store.contract import CONTINUABLE, Item, Status, StoredResponse
@@ -65,10 +65,10 @@ class Change:
     output_items: Sequence[Item] | None
 
 
-async def insert(connection: AsyncConnection, saves: Sequence[NewResponse]) -> None:
+def insert(connection: Connection, saves: Sequence[NewResponse]) -> None:
     """Insert responses with their items, as few statements as there are tables; known ids are left as they are."""
     dialect = connection.dialect.name
-    await connection.execute(_insert_response(dialect), [_response_row(save.response) for save in saves])
+    connection.execute(_insert_response(dialect), [_response_row(save.response) for save in saves])
     items = [
         row
         for save in saves
@@ -76,14 +76,14 @@ async def insert(connection: AsyncConnection, saves: Sequence[NewResponse]) -> N
         for row in rows.item_rows(save.response.id, save.response.caller, side, side_items)
     ]
     if items:
-        await connection.execute(rows.insert_new(response_items, dialect), items)
+        connection.execute(rows.insert_new(response_items, dialect), items)
     # In one order everywhere, so that two who append to the same conversations cannot wait for each other.
     for save in sorted(saves, key=lambda save: save.response.conversation_id or ""):
         if save.response.conversation_id is not None and save.response.status in CONTINUABLE:
-            await _append_finished(connection, save.response.id, save.input_items, save.output_items)
+            _append_finished(connection, save.response.id, save.input_items, save.output_items)
 
 
-async def change(connection: AsyncConnection, statement: Update, values: dict[str, Any], to: Change) -> bool:
+def change(connection: Connection, statement: Update, values: dict[str, Any], to: Change) -> bool:
     """Change one response.
 
     Args:
@@ -95,36 +95,34 @@ async def change(connection: AsyncConnection, statement: Update, values: dict[st
     Returns:
         Whether it was found.
     """
-    changed = await connection.execute(
-        statement.values(status=to.status, body=to.body, completed_at=to.completed_at), values
-    )
+    changed = connection.execute(statement.values(status=to.status, body=to.body, completed_at=to.completed_at), values)
     if changed.rowcount != 1:
         return False
     response_id = values["of_id"]
     caller = values["of_caller"]
     if to.output_items is not None:
-        await connection.execute(_clear_output, {"of_id": response_id})
+        connection.execute(_clear_output, {"of_id": response_id})
         items = rows.item_rows(response_id, caller, OUTPUT, to.output_items)
         if items:
-            await connection.execute(rows.insert_new(response_items, connection.dialect.name), items)
+            connection.execute(rows.insert_new(response_items, connection.dialect.name), items)
     if to.status in CONTINUABLE:
-        await _append_finished(connection, response_id, None, to.output_items or ())
+        _append_finished(connection, response_id, None, to.output_items or ())
     return True
 
 
-async def _append_finished(
-    connection: AsyncConnection, response_id: str, input_items: Sequence[Item] | None, output_items: Sequence[Item]
+def _append_finished(
+    connection: Connection, response_id: str, input_items: Sequence[Item] | None, output_items: Sequence[Item]
 ) -> None:
     """Append a finished response to its conversation, if it has one and that has not been done."""
-    row = (await connection.execute(_unappended, {"of_id": response_id})).one_or_none()
+    row = connection.execute(_unappended, {"of_id": response_id}).one_or_none()
     if row is None:
         return
     if input_items is None:
-        found = await connection.execute(_input, {"of_id": response_id})
+        found = connection.execute(_input, {"of_id": response_id})
         input_items = [codec.decode(data) for data in found.scalars()]
-    first = await rows.append(connection, row[0], row[1], [*input_items, *output_items], row[2])
+    first = rows.append(connection, row[0], row[1], [*input_items, *output_items], row[2])
     if first is not None:
-        await connection.execute(_mark_appended, {"of_id": response_id, "first": first})
+        connection.execute(_mark_appended, {"of_id": response_id, "first": first})
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import bindparam, delete, exists, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import records, rows
 from app.store.connections import Connections
@@ -55,9 +55,10 @@ class SqlResponses:
 
     async def get(self, caller: str, response_id: str) -> StoredResponse | None:
         """Find a response."""
-        async with self._connections.reader() as connection:
-            found = await connection.execute(rows.find_response, {"id": key(response_id), "caller": caller})
-            row = found.one_or_none()
+        values = {"id": key(response_id), "caller": caller}
+        row = await self._connections.read(
+            lambda connection: connection.execute(rows.find_response, values).one_or_none()
+        )
         return None if row is None else rows.response(row)
 
     async def update(
@@ -81,21 +82,23 @@ class SqlResponses:
         """Delete a response."""
         values = {"of_id": key(response_id), "of_caller": caller}
 
-        async def hide(connection: AsyncConnection) -> bool:
-            await connection.execute(_delete_job, values)
-            return (await connection.execute(_hide, values)).rowcount == 1
+        def hide(connection: Connection) -> bool:
+            connection.execute(_delete_job, values)
+            return connection.execute(_hide, values).rowcount == 1
 
         return await self._writes.run(hide)
 
     async def context(self, caller: str, response_id: str) -> Context | BrokenContext:
         """Collect what a continuation is to know."""
-        return await read_context(self._connections, caller, response_id)
+        return await self._connections.read(lambda connection: read_context(connection, caller, response_id))
 
     async def input_items(
         self, caller: str, response_id: str, *, after: str | None = None, limit: int = 20, order: Order = "desc"
     ) -> Page | None:
         """List the items that a response was made from."""
-        return await read_page(self._connections, caller, response_id, after=after, limit=limit, order=order)
+        return await self._connections.read(
+            lambda connection: read_page(connection, caller, response_id, after=after, limit=limit, order=order)
+        )
 
     async def item(self, caller: str, item_id: str) -> Item | None:
         """Find one item."""
@@ -103,9 +106,9 @@ class SqlResponses:
 
     async def items(self, caller: str, item_ids: Collection[str]) -> dict[str, Item]:
         """Find several items."""
-        return await read_items(self._connections, caller, item_ids)
+        return await self._connections.read(lambda connection: read_items(connection, caller, item_ids))
 
 
-async def _save(connection: AsyncConnection, saves: Sequence[NewResponse]) -> Sequence[None]:
-    await records.insert(connection, saves)
+def _save(connection: Connection, saves: Sequence[NewResponse]) -> Sequence[None]:
+    records.insert(connection, saves)
     return [None] * len(saves)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Insert, Table, bindparam, case, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.core.errors import BadRequest
 from app.store.contract import Conversation, Frame, Item, StoredResponse
@@ -98,8 +98,8 @@ def item_rows(response_id: str, caller: str, side: int, items: Sequence[Item]) -
     ]
 
 
-async def append(
-    connection: AsyncConnection, caller: str, conversation_id: str, items: Sequence[Item], expires_at: float | None
+def append(
+    connection: Connection, caller: str, conversation_id: str, items: Sequence[Item], expires_at: float | None
 ) -> int | None:
     """Append items to a conversation, except those that it has.
 
@@ -107,7 +107,7 @@ async def append(
         The position of the first; ``None`` when there is no such conversation.
     """
     # Moving the end first also keeps others from appending until this is committed.
-    moved = await connection.execute(
+    moved = connection.execute(
         _move, {"of_id": key(conversation_id), "of_caller": caller, "count": len(items), "until": expires_at}
     )
     end: int | None = moved.scalar()
@@ -115,7 +115,7 @@ async def append(
         return None
     first = end - len(items)
     if items:
-        await connection.execute(
+        connection.execute(
             insert_new(conversation_items, connection.dialect.name),
             [
                 {

@@ -28,14 +28,9 @@ async def upgrade(connections: Connections) -> None:
     Raises:
         StoreError: The database is newer than this release, or a step failed.
     """
-    async with connections.reader() as connection:
-        if await connection.run_sync(revision) == HEAD:
-            # As on nearly every start: Alembic is not even loaded.
-            return
-    async with connections.transaction() as connection:
-        if connections.postgres:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        await connection.run_sync(_bring_up)
+    # On nearly every start there is nothing to do: Alembic is not even loaded.
+    if await connections.read(revision) != HEAD:
+        await connections.transaction(_bring_up)
 
 
 def revision(connection: Connection) -> str | None:
@@ -56,6 +51,8 @@ def configuration() -> Config:
 
 
 def _bring_up(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if inspect(connection).get_table_names():
         _migrate(connection)
     else:

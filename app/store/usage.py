@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, delete, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store.accounts import UsageRow
 from app.store.connections import Connections
@@ -56,8 +56,8 @@ class SqlUsageLedger:
         # In one order everywhere, so that two who add to the same rows cannot wait for each other.
         values = [_write(row) for row in sorted(rows, key=_place)]
 
-        async def add(connection: AsyncConnection) -> None:
-            await connection.execute(_add(connection.dialect.name), values)
+        def add(connection: Connection) -> None:
+            connection.execute(_add(connection.dialect.name), values)
 
         await self._writes.run(add)
 
@@ -66,26 +66,24 @@ class SqlUsageLedger:
     ) -> tuple[UsageRow, ...]:
         """The rows of some days."""
         statement = _of(select(usage), caller, model).where(usage.c.day >= since, usage.c.day <= until)
-        async with self._connections.reader() as connection:
-            found = [UsageRow(*row) for row in await connection.execute(statement)]
+        found = await self._connections.read(lambda connection: connection.execute(statement).all())
         # Not by the database: each sorts texts in its own way.
-        return tuple(sorted(found, key=_place))
+        return tuple(sorted((UsageRow(*row) for row in found), key=_place))
 
     async def neurons(self, since: str, *, caller: str | None = None) -> float:
         """All neurons since a day."""
         statement = _of(_neurons, caller, None).where(usage.c.day >= since)
-        async with self._connections.reader() as connection:
-            total: float = (await connection.execute(statement)).scalar_one()
+        total: float = await self._connections.read(lambda connection: connection.execute(statement).scalar_one())
         return total
 
     async def purge(self, before: str, limit: int) -> int:
         """Delete rows of days before this one."""
 
-        async def purge(connection: AsyncConnection) -> int:
-            old = (await connection.execute(_old, {"before": before, "most": limit})).all()
+        def purge(connection: Connection) -> int:
+            old = connection.execute(_old, {"before": before, "most": limit}).all()
             if old:
                 names = [f"of_{name}" for name in old[0]._fields]
-                await connection.execute(_delete, [dict(zip(names, row, strict=True)) for row in old])
+                connection.execute(_delete, [dict(zip(names, row, strict=True)) for row in old])
             return len(old)
 
         return await self._writes.run(purge)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Double, LargeBinary, Text, bindparam, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store import records, rows
 from app.store.connections import Connections
@@ -110,27 +110,26 @@ class SqlWork:
             "lease_until": 0.0,
         }
 
-        async def write(connection: AsyncConnection) -> None:
-            await records.insert(connection, [NewResponse(response, input_items)])
-            await connection.execute(_insert_job, job)
+        def write(connection: Connection) -> None:
+            records.insert(connection, [NewResponse(response, input_items)])
+            connection.execute(_insert_job, job)
 
         await self._writes.run(write)
 
     async def claim(self, worker: str, now: float, lease_seconds: float) -> Claim | None:
         """Take the oldest work that nobody holds."""
-        async with self._connections.reader() as connection:
-            # Idle workers ask often, and shall not hold up those who write.
-            if (await connection.execute(_any_free, {"now": now})).first() is None:
-                return None
+        # Idle workers ask often, and shall not hold up those who write.
+        if await self._connections.read(lambda connection: connection.execute(_any_free, {"now": now}).first()) is None:
+            return None
 
-        async def take(connection: AsyncConnection) -> Claim | None:
-            job = (await connection.execute(_next, {"now": now})).one_or_none()
+        def take(connection: Connection) -> Claim | None:
+            job = connection.execute(_next, {"now": now}).one_or_none()
             if job is None:
                 return None
             attempt, until = job.attempt + 1, now + lease_seconds
-            await connection.execute(_take, {"of_id": job.response_id, "by": worker, "number": attempt, "until": until})
-            response = (await connection.execute(_start, {"of_id": job.response_id})).one()
-            last = (await connection.execute(_last, {"of_id": job.response_id})).scalar()
+            connection.execute(_take, {"of_id": job.response_id, "by": worker, "number": attempt, "until": until})
+            response = connection.execute(_start, {"of_id": job.response_id}).one()
+            last = connection.execute(_last, {"of_id": job.response_id}).scalar()
             return Claim(rows.response(response), job.request, worker, attempt, until, last)
 
         return await self._writes.run(take)
@@ -139,16 +138,16 @@ class SqlWork:
         """Hold on to a claim."""
         values = {**_holder(claim), "until": now + lease_seconds}
 
-        async def renew(connection: AsyncConnection) -> bool:
-            return (await connection.execute(_renew, values)).rowcount == 1
+        def renew(connection: Connection) -> bool:
+            return connection.execute(_renew, values).rowcount == 1
 
         return await self._writes.run(renew)
 
     async def release(self, claim: Claim) -> bool:
         """Give work back unfinished."""
 
-        async def release(connection: AsyncConnection) -> bool:
-            return (await connection.execute(_release, _holder(claim))).rowcount == 1
+        def release(connection: Connection) -> bool:
+            return connection.execute(_release, _holder(claim)).rowcount == 1
 
         return await self._writes.run(release)
 
@@ -169,12 +168,12 @@ class SqlWork:
         to = Change(status, body, completed_at, output_items)
         owner = {"of_id": claim.response.id, "of_caller": claim.response.caller}
 
-        async def finish(connection: AsyncConnection) -> bool:
-            if (await connection.execute(_end, _holder(claim))).rowcount != 1:
+        def finish(connection: Connection) -> bool:
+            if connection.execute(_end, _holder(claim)).rowcount != 1:
                 return False
             if events:
-                await connection.execute(_insert_events, rows.event_row(claim.response.id, events, now))
-            return await records.change(connection, _by_id, owner, to)
+                connection.execute(_insert_events, rows.event_row(claim.response.id, events, now))
+            return records.change(connection, _by_id, owner, to)
 
         return await self._writes.run(finish)
 
@@ -182,10 +181,10 @@ class SqlWork:
         """Cancel background work that is not finished."""
         owner = {"of_id": key(response_id), "of_caller": caller}
 
-        async def cancel(connection: AsyncConnection) -> StoredResponse | None:
-            if (await connection.execute(_cancel, owner)).rowcount == 1:
-                await connection.execute(_mark_cancelled, {"of_id": owner["of_id"]})
-            found = await connection.execute(rows.find_response, {"id": owner["of_id"], "caller": caller})
+        def cancel(connection: Connection) -> StoredResponse | None:
+            if connection.execute(_cancel, owner).rowcount == 1:
+                connection.execute(_mark_cancelled, {"of_id": owner["of_id"]})
+            found = connection.execute(rows.find_response, {"id": owner["of_id"], "caller": caller})
             row = found.one_or_none()
             return None if row is None else rows.response(row)
 
@@ -200,20 +199,19 @@ class SqlWork:
     async def events(self, caller: str, response_id: str, *, after: int = -1, limit: int = 256) -> Events | None:
         """Read the log."""
         values = {"of_id": key(response_id), "of_caller": caller, "after": after, "rows": limit + 1}
-        async with self._connections.reader() as connection:
-            found = (await connection.execute(_read_log, values)).all()
+        found = await self._connections.read(lambda connection: connection.execute(_read_log, values).all())
         if not found:
             return None
         frames = [frame for row in found[:limit] if row.data is not None for frame in rows.unpack(row.data, after)]
         return Events(found[0].status, tuple(frames), more=len(found) > limit)
 
 
-async def _append(connection: AsyncConnection, batches: Sequence[_Batch]) -> Sequence[bool]:
+def _append(connection: Connection, batches: Sequence[_Batch]) -> Sequence[bool]:
     results = []
     for batch in batches:
         row = rows.event_row(batch.claim.response.id, batch.frames, batch.now)
         del row["response_id"]
-        results.append((await connection.execute(_log, {**row, **_holder(batch.claim)})).rowcount == 1)
+        results.append(connection.execute(_log, {**row, **_holder(batch.claim)}).rowcount == 1)
     return results
 
 

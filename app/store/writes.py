@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.engine import Connection
 
 from app.store.connections import Connections
 from app.store.contract import StoreUnavailable
@@ -33,18 +33,16 @@ class Writes:
         self._connections = connections
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(self, write: Callable[[AsyncConnection], Awaitable[R]]) -> R:
+    async def run(self, write: Callable[[Connection], R]) -> R:
         """Run one transaction.
+
+        Args:
+            write: Its statements; see ``app.store.connections.Connections``.
 
         Raises:
             StoreUnavailable: The database failed; nothing was changed.
         """
-
-        async def transaction() -> R:
-            async with self._connections.transaction() as connection:
-                return await write(connection)
-
-        return await asyncio.shield(self.start(transaction()))
+        return await asyncio.shield(self.start(self._connections.transaction(write)))
 
     def start(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Begin work that ``close`` waits for."""
@@ -75,7 +73,7 @@ class GroupCommit(Generic[T, R]):
 
     __slots__ = ("_busy", "_waiting", "_write", "_writes")
 
-    def __init__(self, writes: Writes, write: Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(self, writes: Writes, write: Callable[[Connection, Sequence[T]], Sequence[R]]) -> None:
         self._writes = writes
         self._write = write
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -106,8 +104,9 @@ class GroupCommit(Generic[T, R]):
             self._busy = False
 
     async def _commit(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        values = [value for value, _ in group]
         try:
-            results = await self._writes.run(lambda connection: self._write(connection, [value for value, _ in group]))
+            results = await self._writes.run(lambda connection: self._write(connection, values))
         except Exception as error:  # noqa: BLE001 - handed on to all who wait
             if len(group) > 1 and not isinstance(error, StoreUnavailable):
                 # One of them is at fault; the others shall not suffer for it.

@@ -276,7 +276,7 @@ def test_a_database_that_cannot_be_read(run, data_dir):
 
 
 def test_a_database_that_is_locked(run, data_dir, monkeypatch):
-    monkeypatch.setattr("app.store.connections._BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("app.store.sqlite._BUSY_MILLISECONDS", 50)
     with sqlite3.connect(data_dir / "flarelay.sqlite3", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         result = run("keys", "create", "--name=x", status=2)

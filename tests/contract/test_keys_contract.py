@@ -37,13 +37,12 @@ def patched(data):
 
 
 async def data_of(store):
-    async with store._connections.reader() as connection:
-        return codec.decode((await connection.execute(select(api_keys.c.data))).scalar_one())
+    data = select(api_keys.c.data)
+    return codec.decode(await store._connections.read(lambda connection: connection.execute(data).scalar_one()))
 
 
 async def run(store, statement):
-    async with store._connections.transaction() as connection:
-        await connection.execute(statement)
+    await store._connections.transaction(lambda connection: connection.execute(statement).close())
 
 
 async def test_there_is_nothing_at_first(store):
@@ -131,12 +130,12 @@ async def test_after_a_backup_was_put_back_all_keys_are_told(store):
 async def test_asking_when_nothing_has_changed_is_one_small_statement(store):
     await store.keys.add(new())
     statements = []
-    engine = store._connections._reading.sync_engine
+    engine = store._connections._reading
 
     def hear(connection, cursor, statement, *_):
         statements.append(statement)
 
-    event.listen(engine, "before_cursor_execute", hear)
+    event.listen(getattr(engine, "sync_engine", engine), "before_cursor_execute", hear)
     assert await store.keys.changes(1) == KeyChanges(1, ())
     assert len(statements) == 1
     assert "api_keys" not in statements[0]

@@ -25,6 +25,10 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def execute(store, statement):
+    await store._connections.transaction(lambda connection: connection.exec_driver_sql(statement).close())
+
+
 @pytest.fixture
 async def store(tmp_path):
     store = await open_store(f"sqlite:///{tmp_path}/store.db")
@@ -53,7 +57,7 @@ def test_the_driver_and_its_words_are_chosen():
     assert parse("postgres://u:p@h/n?sslmode=require").render_as_string(hide_password=False) == (
         "postgresql+asyncpg://u:p@h/n?ssl=require"
     )
-    assert parse("sqlite:///a b.db").drivername == "sqlite+aiosqlite"
+    assert parse("sqlite:///a b.db").drivername == "sqlite+pysqlite"
 
 
 async def test_the_file_is_private_and_safe(tmp_path):
@@ -69,21 +73,19 @@ async def test_the_file_is_private_and_safe(tmp_path):
 async def test_the_settings_of_connections(tmp_path):
     connections = connect(parse(f"sqlite:///{tmp_path}/store.db"), Health(None))
 
-    async def ask(connection, name):
-        return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+    def ask(*names):
+        return lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    async with connections.transaction() as connection:
-        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        assert [await ask(connection, name) for name in names] == ["wal", 2, 1, 5000]
-    async with connections.reader() as connection:
-        assert await ask(connection, "query_only") == 1
+    writing = await connections.transaction(ask("journal_mode", "synchronous", "foreign_keys", "busy_timeout"))
+    assert writing == ["wal", 2, 1, 5000]
+    assert await connections.read(ask("query_only", "busy_timeout")) == [1, 5000]
     await connections.close()
 
 
 def test_importing_the_contract_loads_no_database_library():
     code = (
         "import sys, app.store.opening, app.store.contract;"
-        "print([name for name in ('sqlalchemy', 'alembic', 'aiosqlite', 'asyncpg') if name in sys.modules])"
+        "print([name for name in ('sqlalchemy', 'alembic', 'sqlite3', 'asyncpg') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
@@ -100,10 +102,28 @@ def test_without_anything_to_migrate_alembic_is_not_loaded(tmp_path):
     assert outputs == ["False\n", "False\n"]
 
 
+def test_with_sqlite_neither_the_orm_nor_greenlet_is_loaded(tmp_path):
+    code = (
+        "import asyncio, sys; from app.store.opening import open_store\n"
+        "async def main():\n"
+        "    store = await open_store(sys.argv[1])\n"
+        "    await store.usage.neurons('2026-11-21')\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+        "heavy = ('sqlalchemy.orm', 'sqlalchemy.ext.asyncio', 'greenlet', 'asyncpg', 'alembic')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/store.db"]
+    outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert outputs == ["[]\n", "[]\n"]
+
+
 async def test_a_full_disk_is_503_and_logged_once_without_content(store, caplog):
-    async with store._connections.transaction() as connection:
-        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar()
-        await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    def fill(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").close()
+
+    await store._connections.transaction(fill)
     secret = [item("i", "secret " * 20_000)]
     for _ in range(2):
         with pytest.raises(StoreUnavailable) as failed:
@@ -111,8 +131,7 @@ async def test_a_full_disk_is_503_and_logged_once_without_content(store, caplog)
     assert (failed.value.status, failed.value.code) == (503, "store_unavailable")
     assert isinstance(failed.value, Overloaded)
     assert warnings(caplog) == ["the store is not available: database or disk is full"]
-    async with store._connections.transaction() as connection:
-        await connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    await execute(store, "PRAGMA max_page_count=1000000")
     await store.responses.save(made("r"), secret)
     assert warnings(caplog)[1:] == ["the store is available again"]
     assert await store.responses.get(ME, "r") == made("r")
@@ -142,8 +161,7 @@ async def test_a_locked_database_is_waited_for(store, tmp_path):
 
 async def test_nobody_waits_in_line_for_a_database_that_is_gone(store):
     await store.responses.save(made("r"))
-    async with store._connections.transaction() as connection:
-        await connection.exec_driver_sql("DROP TABLE response_items")
+    await execute(store, "DROP TABLE response_items")
     saves = [store.responses.save(made(f"r{number}"), [item("i")]) for number in range(300)]
     results = await asyncio.gather(*saves, return_exceptions=True)
     assert {type(result) for result in results} == {StoreUnavailable}

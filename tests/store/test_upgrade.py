@@ -35,11 +35,10 @@ async def url(kind, tmp_path):
 
 
 async def on(url, call):
-    """Call with a synchronous connection, in a transaction."""
+    """Call with a connection, in a transaction."""
     connections = connect(parse(url), Health(None))
     try:
-        async with connections.transaction() as connection:
-            return await connection.run_sync(call)
+        return await connections.transaction(call)
     finally:
         await connections.close()
 
