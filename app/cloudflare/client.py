@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 
 import httpx
 
+from app.cloudflare.transport import Body
 from app.core.errors import ApiError, Overloaded, UpstreamBroken, UpstreamTimeout, UpstreamTruncated
 from app.core.upstream import UpstreamRequest
 from app.dialects.errors import read_failure
@@ -107,10 +108,10 @@ class Answer:
         self.request_id: str | None = headers.get("cf-ray")
         self.gateway = _NOTHING
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - tells the type checker
-        self._stream: httpx.AsyncByteStream = response.stream
         # It is never asked for; what stands before Cloudflare may do it all the same.
         compressed = headers.get("content-encoding", "").strip().lower() in ENCODINGS
-        self._blocks = aiter(_decompressed(self._stream) if compressed else self._stream)
+        stream = response.stream
+        self._body = stream if isinstance(stream, Body) and not compressed else _Blocks(stream, compressed=compressed)
         self._idle = idle
         self._deadline = deadline
 
@@ -122,18 +123,19 @@ class Answer:
             UpstreamTruncated: The connection broke.
             UpstreamBroken: The answer is compressed and cannot be read.
         """
-        if self._deadline is not None and passed(self._deadline):
-            # What has come already is given without any waiting, so nothing else would see it.
-            raise total_timeout()
+        seconds = self._idle
+        if self._deadline is not None:
+            left = self._deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                # What has come already is given without any waiting, so nothing else would see it.
+                raise total_timeout()
+            seconds = min(seconds, left)
         try:
-            async with asyncio.timeout(self._idle) if self._deadline is None else _until(self._idle, self._deadline):
-                return await anext(self._blocks, b"")
-        except TimeoutError:
+            return await self._body.read(seconds)
+        except httpx.TimeoutException:
             if self._deadline is not None and passed(self._deadline):
                 raise total_timeout() from None
             raise UpstreamTimeout("Workers AI stopped sending in the middle of its answer.") from None
-        except httpx.TimeoutException:
-            raise UpstreamTimeout from None
         except httpx.TransportError:
             raise UpstreamTruncated from None
         except CompressionError:
@@ -160,15 +162,34 @@ class Answer:
         Its last bytes are read, so that its connection can serve the next request.
         """
         try:
-            async with asyncio.timeout(FINISH_SECONDS):
-                await anext(self._blocks, b"")
-        except (TimeoutError, httpx.TransportError, CompressionError):
+            await self._body.read(FINISH_SECONDS)
+        except (httpx.TransportError, CompressionError):
             pass
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
         """Give the answer up: an unfinished one closes its connection at once."""
+        await self._body.aclose()
+
+
+class _Blocks:
+    """The bytes of an answer that came over any other transport, or that is compressed."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, *, compressed: bool) -> None:
+        self._stream = stream
+        self._blocks = aiter(_decompressed(stream) if compressed else stream)
+
+    async def read(self, seconds: float) -> bytes:
+        """As ``Body.read``; may also raise ``CompressionError``."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await anext(self._blocks, b"")
+        except TimeoutError:
+            raise httpx.ReadTimeout("nothing came in time") from None
+
+    async def aclose(self) -> None:
+        """Let go of it."""
         await self._stream.aclose()
 
 

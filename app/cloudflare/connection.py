@@ -47,8 +47,8 @@ class Exchange:
         self._error: httpx.TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    async def head(self) -> None:
-        """Wait for the answer's head.
+    async def head(self, seconds: float | None) -> None:
+        """Wait for the answer's head, for so many seconds; ``None`` for any time.
 
         Raises:
             httpx.TransportError: It does not come.
@@ -56,20 +56,20 @@ class Exchange:
         while not self._head_came:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._wait(seconds)
 
-    async def read(self) -> bytes:
-        """What has come since the last read; waits for something. Empty at the end.
+    async def read(self, seconds: float | None) -> bytes:
+        """What has come since the last read; waits for something, for so many seconds. Empty at the end.
 
         Raises:
-            httpx.TransportError: The connection broke, after everything that had come.
+            httpx.TransportError: The connection broke, after everything that had come; or nothing came in time.
         """
         while not self._blocks:
             if self.complete:
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._wait(seconds)
         data = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
         self._blocks.clear()
         self.size = 0
@@ -104,12 +104,22 @@ class Exchange:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+    async def _wait(self, seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        # A fifth of what asyncio.timeout costs, and this is once per token.
+        timer = None if seconds is None else loop.call_later(seconds, _time_out, waiter)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+
+def _time_out(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(httpx.ReadTimeout("nothing came in time"))
 
 
 class _Unwanted(Exception):

@@ -26,7 +26,7 @@ CLOSE_SECONDS: Final = 1.0
 _ANY_TIME: Final[Mapping[str, float | None]] = {}
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
     """The answer's bytes, as they come off the socket: one block for each read."""
 
     __slots__ = ("_exchange", "_seconds")
@@ -39,14 +39,18 @@ class _Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if self._seconds is None:
-            block = await self._exchange.read()
-        else:
-            async with _bounded(self._seconds, httpx.ReadTimeout):
-                block = await self._exchange.read()
+        block = await self._exchange.read(self._seconds)
         if not block:
             raise StopAsyncIteration
         return block
+
+    async def read(self, seconds: float | None) -> bytes:
+        """The next block, for which is waited so many seconds; empty at the end.
+
+        Raises:
+            httpx.TransportError: The connection broke, after everything that had come; or nothing came in time.
+        """
+        return await self._exchange.read(seconds)
 
     async def aclose(self) -> None:
         """Let go of it; the upstream of an answer that is not complete learns at once that nobody is listening."""
@@ -96,7 +100,9 @@ class Transport(httpx.AsyncBaseTransport):
         """
         seconds: Mapping[str, float | None] = request.extensions.get("timeout", _ANY_TIME)
         origin = self._origin(request.url)
-        body = await request.aread()
+        stream = request.stream
+        # What is there already need not be read in turns of an iterator.
+        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
         head = _head(request, origin, len(body))
         connection = self._idle_one(origin) if not self._waiting else None
         if connection is None:
@@ -104,17 +110,12 @@ class Transport(httpx.AsyncBaseTransport):
         exchange = connection.send(head, body, bodiless=request.method == "HEAD")
         longest = seconds.get("read")
         try:
-            if longest is None:
-                await exchange.head()
-            else:
-                async with _bounded(longest, httpx.ReadTimeout):
-                    await exchange.head()
+            await exchange.head(longest)
         except BaseException:
             exchange.abandon()
             raise
-        return httpx.Response(
-            exchange.status, headers=exchange.headers, stream=_Body(exchange, longest), request=request
-        )
+        body_stream = Body(exchange, longest)
+        return httpx.Response(exchange.status, headers=exchange.headers, stream=body_stream, request=request)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -104,6 +104,8 @@ class AnswerReader:
 
     def feed(self, frame: bytes) -> Sequence[Event]:
         """Take the data of one SSE frame."""
+        if frame == DONE:
+            return self._feed_odd(frame)
         try:
             payload = decode(frame)
         except CodecError:

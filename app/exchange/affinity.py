@@ -28,10 +28,8 @@ def affinity(secret: bytes, caller: Caller, request: GenerationRequest, named: s
     """
     name = named or request.cache_key
     parts = [name] if name else list(_beginning(request))
-    digest = hmac.new(secret, caller.id.encode(), "sha256")
-    for part in parts:
-        digest.update(b"\0" + part.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:32]
+    words = "\0".join([caller.id, *parts]).encode("utf-8", "surrogatepass")
+    return hmac.digest(secret, words, "sha256").hex()[:32]
 
 
 def _beginning(request: GenerationRequest) -> Iterator[str]:
