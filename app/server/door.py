@@ -25,6 +25,20 @@ MOST_PER_TURN: Final = 8
 """How many requests are begun in one turn where turns are short; one, where they are long."""
 
 
+PROMPT_REFUSALS: Final = 20
+"""How many requests are refused at once within ``REFUSAL_SECONDS``."""
+
+REFUSAL_SECONDS: Final = 0.035
+"""How long the others wait for it. Clients that come back at once could otherwise keep the process refusing."""
+
+
+class PutOff(Protocol):
+    """A connection that waits with what it has received."""
+
+    def take_put_off(self) -> None:
+        """Go on with it."""
+
+
 class Waiting(Protocol):
     """A request that waits for its turn."""
 
@@ -47,6 +61,7 @@ class Door:
         refused: How many requests were refused for lack of room.
         last_requests: The server ends: every answer is the last of its connection.
         waiting: The requests that wait for their turn.
+        put_off: The connections that wait with a request, which is likely to be refused.
     """
 
     def __init__(self, bounds: Bounds, new_id: NewId, timer: Callable[[], float] = time.perf_counter) -> None:
@@ -55,6 +70,8 @@ class Door:
         self.refused = 0
         self.last_requests = False
         self.waiting: deque[Waiting] = deque()
+        self.put_off: list[PutOff] = []
+        self._refusals = 0
         self._timer = timer
         self._turns = False
         self._turned = 0.0
@@ -108,6 +125,27 @@ class Door:
         self._turns = self._begun > 0
         if self._turns:
             asyncio.get_running_loop().call_soon(self._turn)
+
+    def puts_off(self) -> bool:
+        """Tell whether a request for which there is no room is to be put among those that are put off.
+
+        A few are refused at once. More than a few are refused together a little later: that is cheaper for each, and
+        those who come back as soon as they are refused do so less often, which leaves the process time for the
+        requests that it has taken.
+        """
+        if self.last_requests:
+            return False
+        if not self._refusals:
+            asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.take_put_off)
+        self._refusals += 1
+        return self._refusals > PROMPT_REFUSALS
+
+    def take_put_off(self) -> None:
+        """Go on with all that was put off."""
+        self._refusals = 0
+        put_off, self.put_off = self.put_off, []
+        for connection in put_off:
+            connection.take_put_off()
 
     def refuse_waiting(self) -> None:
         """Refuse all requests that wait, because the server ends."""

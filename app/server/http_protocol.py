@@ -21,6 +21,11 @@ CROWDED_SECONDS: Final = 2.0
 LINGER_SECONDS: Final = 2.0
 """How long a client that was refused in the middle of its request may go on sending it."""
 
+MOST_PUT_OFF_BYTES: Final = 16 * 1024
+"""What is put off is kept; more than this is refused at once."""
+
+_OPEN_REQUESTS: Final = tuple(f"{method} {path}".encode() for method in ("GET", "HEAD") for path in OPEN_PATHS)
+
 
 class _Refused(Exception):
     """Ends the parsing of a request; the refusal has been chosen."""
@@ -53,6 +58,7 @@ class Connection(HttpToolsProtocol):
         self._most_head_bytes = door.bounds.head_bytes
         self._crowded = False
         self._deaf = False
+        self._put_off = b""
         self._reads = 0
         self._resumes = 0
         self._large_read = False
@@ -76,6 +82,28 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as far as it is within the bounds."""
+        if self._put_off:
+            # It is longer than it looked, so it is not one of those.
+            data, self._put_off = self._put_off + data, b""
+        elif len(data) <= MOST_PUT_OFF_BYTES and self._is_full() and self._puts_off(data):
+            self._put_off = data
+            self._door.put_off.append(self)
+            return
+        self._take(data)
+
+    def take_put_off(self) -> None:
+        """Take what was put off when it came; called by the door."""
+        data, self._put_off = self._put_off, b""
+        if data and not self.transport.is_closing():
+            self._take(data)
+
+    def _puts_off(self, data: bytes) -> bool:
+        """Tell whether a request that is likely to be refused is to wait for that."""
+        cycle = self._current()
+        between = cycle is None or (cycle.response_complete and not self.pipeline)
+        return between and not self._is_in_head() and not data.startswith(_OPEN_REQUESTS) and self._door.puts_off()
+
+    def _take(self, data: bytes) -> None:
         if self._deaf:
             return
         self._reads += 1

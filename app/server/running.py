@@ -215,6 +215,7 @@ class Server(uvicorn.Server):
         """End, in good order unless told otherwise."""
         self._drain.begin(self._drain_delay + self._drain_seconds)
         self._door.last_requests = True
+        self._door.take_put_off()
         for connection in self._http_connections():
             connection.finish_requests()
         await self._until(lambda: False, self._drain_delay)

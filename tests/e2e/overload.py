@@ -13,6 +13,7 @@ import contextlib
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -273,13 +274,38 @@ async def overload(running, port, request, seconds, times=3.0, connections=2_000
     return Round(best, sent / seconds, answered / seconds, share, load, healthy["200"], probed.get("503", []))
 
 
+async def insist(port, request, seconds, connections):
+    """So many clients that ask again as soon as they are refused, whatever they were told."""
+    best = await peak(port, request, seconds)
+    load = Load(port, request)
+    await load.open(connections)
+    load.again = True
+    for _ in range(connections):
+        load.send()
+    await asyncio.sleep(0.5)
+    before = {status: len(each) for status, each in load.seconds.items()}
+    await asyncio.sleep(seconds)
+    answered, refused = (len(load.seconds[status]) - before.get(status, 0) for status in (200, 503))
+    load.close()
+    return (
+        f"{connections} that insist: answered {answered / seconds:.0f}/s ({answered / seconds / best:.0%} of the peak), "
+        f"refused {refused / seconds:.0f}/s, in {percentile(load.seconds[503], 50):.0f} ms, "
+        f"p99 {percentile(load.seconds[503], 99):.0f} ms"
+    )
+
+
 async def run(upstream_port, options):
     request = chat_request(Wanted(100 if options.stream else 5), stream=options.stream)
     bounds = {"in_flight": options.bound}
     async with bounded(f"http://127.0.0.1:{upstream_port}", pinned=True, bounds=bounds) as (running, port):
         await peak(port, request, 0.5)
+        rounds = []
         for _ in range(options.rounds):
-            print(await overload(running, port, request, options.seconds, options.times), flush=True)
+            rounds.append(await overload(running, port, request, options.seconds, options.times))
+            print(rounds[-1], flush=True)
+        shares = [round_.answered / round_.peak for round_ in rounds]
+        print(f"of the peak: {statistics.median(shares):.0%} in the median, {statistics.mean(shares):.0%} in the mean")
+        print(await insist(port, request, options.seconds, round(options.times * options.bound)))
 
 
 def main():

@@ -92,6 +92,7 @@ class Inside:
         port: Where it listens.
         app: The application.
         door: What its connections share.
+        loop: Its event loop, while it runs.
         end: Tells it to end in good order.
     """
 
@@ -110,6 +111,7 @@ class Inside:
 
     def _serve(self):
         with asyncio.Runner(loop_factory=running._loop_factory()) as runner:
+            self.loop = runner.get_loop()
             runner.run(self.server.serve(sockets=[self._listener]))
 
 

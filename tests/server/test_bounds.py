@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 
 import pytest
 
 from app.api.ids import new_id
-from app.server import Bounds, running
+from app.server import Bounds, door, running
 from app.server.door import Door
 from tests.server.inside import inside
 from tests.server.processes import clients
@@ -206,6 +207,106 @@ async def test_requests_past_the_bound_are_refused():
             for each in held:
                 assert (await each.whole(await each.head())).status == 200
             assert (await (await connect()).get("/a")).status == 200
+
+
+@contextlib.asynccontextmanager
+async def full(**arguments):
+    """A server without room, and what makes connections to it."""
+    with inside(in_flight=1, **arguments) as server:
+        async with clients(server.port) as connect, asyncio.timeout(20):
+            held = await connect()
+            held.writer.write(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
+            until(lambda: server.app.held == 1)
+            yield server, connect
+
+
+async def soon(condition):
+    """Wait for something that the server will bring about."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def long_window(monkeypatch):
+    """What is put off waits until it is told."""
+    monkeypatch.setattr(door, "REFUSAL_SECONDS", 60)
+
+
+async def test_a_few_are_refused_at_once_and_many_together_a_little_later(long_window):
+    async with full() as (server, connect):
+        many = [await connect() for _ in range(3 * door.PROMPT_REFUSALS)]
+        answers = [asyncio.create_task(client.get("/a")) for client in many]
+        await soon(lambda: len(server.door.put_off) == 2 * door.PROMPT_REFUSALS)
+        await soon(lambda: sum(answer.done() for answer in answers) == door.PROMPT_REFUSALS)
+        # Health checks are not for waiting.
+        assert (await (await connect()).get("/healthz")).status == 200
+        assert server.door.refused == door.PROMPT_REFUSALS
+        server.loop.call_soon_threadsafe(server.door.take_put_off)
+        assert {(await answer).status for answer in answers} == {503}
+        # A few are refused at once again.
+        assert (await many[0].get("/a")).status == 503
+
+
+async def test_who_comes_back_at_once_is_not_refused_all_the_time():
+    async with full() as (server, connect):
+        many = [await connect() for _ in range(100)]
+
+        async def insist(client):
+            while True:
+                await client.get("/a")
+
+        insisting = [asyncio.create_task(insist(client)) for client in many]
+        began = time.monotonic()
+        await asyncio.wait(insisting, timeout=0.5)
+        windows = (time.monotonic() - began) / door.REFUSAL_SECONDS + 2
+        assert 0 < server.door.refused <= windows * (len(many) + door.PROMPT_REFUSALS)
+        for task in insisting:
+            task.cancel()
+        await asyncio.gather(*insisting, return_exceptions=True)
+
+
+@pytest.fixture
+def nothing_prompt(long_window, monkeypatch):
+    """All that finds no room is put off."""
+    monkeypatch.setattr(door, "PROMPT_REFUSALS", 0)
+
+
+async def test_what_was_put_off_is_served_when_there_is_room_again(nothing_prompt):
+    async with full() as (server, connect):
+        client, gone = await connect(), await connect()
+        answer = asyncio.create_task(client.post("/a", {"x": 1}))
+        gone.writer.write(b"GET /gone HTTP/1.1\r\nhost: x\r\n\r\n")
+        await soon(lambda: len(server.door.put_off) == 2)
+        await gone.aclose()
+        server.app.released.set()
+        await soon(lambda: not server.server.server_state.tasks)
+        server.loop.call_soon_threadsafe(server.door.take_put_off)
+        assert (await answer).status == 200
+        assert list(server.app.bodies) == ["/hold", "/a"]
+        assert server.door.refused == 0
+
+
+@pytest.mark.parametrize("rest", [b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_what_comes_in_pieces_is_not_put_off_further(nothing_prompt, rest):
+    async with full() as (server, connect):
+        client = await connect()
+        client.writer.write(START)
+        await soon(lambda: len(server.door.put_off) == 1)
+        client.writer.write(b"content-length: 4\r\n\r\n1234" + rest)
+        assert (await client.whole(await client.head())).status == 503
+        if rest:
+            assert (await client.whole(await client.head())).status == 200
+
+
+async def test_the_end_of_the_server_puts_nothing_off(nothing_prompt):
+    async with full(drain_delay=0.3) as (server, connect):
+        client, later = await connect(), await connect()
+        answer = asyncio.create_task(client.get("/a"))
+        await soon(lambda: server.door.put_off)
+        server.end()
+        for refused in (await answer, await later.get("/a")):
+            assert (refused.status, refused.headers["connection"]) == (503, "close")
+        assert server.door.put_off == []
 
 
 class Request:
