@@ -288,8 +288,8 @@ async def insist(port, request, seconds, connections):
     answered, refused = (len(load.seconds[status]) - before.get(status, 0) for status in (200, 503))
     load.close()
     return (
-        f"{connections} that insist: answered {answered / seconds:.0f}/s ({answered / seconds / best:.0%} of the peak), "
-        f"refused {refused / seconds:.0f}/s, in {percentile(load.seconds[503], 50):.0f} ms, "
+        f"{connections} that insist: answered {answered / seconds:.0f}/s "
+        f"({answered / seconds / best:.0%} of the peak), refused {refused / seconds:.0f}/s, in {percentile(load.seconds[503], 50):.0f} ms, "
         f"p99 {percentile(load.seconds[503], 99):.0f} ms"
     )
 
