@@ -31,6 +31,10 @@ PROMPT_REFUSALS: Final = 20
 REFUSAL_SECONDS: Final = 0.035
 """How long the others wait for it. Clients that come back at once could otherwise keep the process refusing."""
 
+REST_AFTER_REFUSALS: Final = 8
+"""They wait longer where there are very many: so many times as long as it took to refuse the last of them. The kernel
+needs about as long again for what was written, so refusing never takes more than a fifth of the time."""
+
 
 class PutOff(Protocol):
     """A connection that waits with what it has received."""
@@ -72,6 +76,7 @@ class Door:
         self.waiting: deque[Waiting] = deque()
         self.put_off: list[PutOff] = []
         self._refusals = 0
+        self._rest = 0.0
         self._timer = timer
         self._turns = False
         self._turned = 0.0
@@ -136,7 +141,7 @@ class Door:
         if self.last_requests:
             return False
         if not self._refusals:
-            asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.take_put_off)
+            asyncio.get_running_loop().call_later(max(REFUSAL_SECONDS, self._rest), self.take_put_off)
         self._refusals += 1
         return self._refusals > PROMPT_REFUSALS
 
@@ -144,8 +149,10 @@ class Door:
         """Go on with all that was put off."""
         self._refusals = 0
         put_off, self.put_off = self.put_off, []
+        began = self._timer()
         for connection in put_off:
             connection.take_put_off()
+        self._rest = (self._timer() - began) * REST_AFTER_REFUSALS
 
     def refuse_waiting(self) -> None:
         """Refuse all requests that wait, because the server ends."""

@@ -265,6 +265,25 @@ async def test_who_comes_back_at_once_is_not_refused_all_the_time():
         await asyncio.gather(*insisting, return_exceptions=True)
 
 
+async def test_refusing_takes_its_share_of_the_time_and_no_more():
+    now, loop = [0.0], asyncio.get_running_loop()
+    taken = []
+
+    class Costly:
+        def take_put_off(self):
+            now[0] += 0.01
+            taken.append(loop.time())
+
+    full = Door(Bounds(), new_id, lambda: now[0])
+    began = loop.time()
+    for count in (1, 1, 0):
+        full.put_off.extend(Costly() for _ in range(count))
+        full.puts_off()
+        await soon(lambda: not full.put_off)
+    assert taken[0] - began >= door.REFUSAL_SECONDS
+    assert taken[1] - taken[0] >= 0.01 * door.REST_AFTER_REFUSALS
+
+
 @pytest.fixture
 def nothing_prompt(long_window, monkeypatch):
     """All that finds no room is put off."""
