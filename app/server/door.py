@@ -31,9 +31,9 @@ PROMPT_REFUSALS: Final = 20
 REFUSAL_SECONDS: Final = 0.035
 """How long the others wait for it. Clients that come back at once could otherwise keep the process refusing."""
 
-REST_AFTER_REFUSALS: Final = 8
+REST_AFTER_REFUSALS: Final = 4
 """They wait longer where there are very many: so many times as long as it took to refuse the last of them. The kernel
-needs about as long again for what was written, so refusing never takes more than a fifth of the time."""
+needs about as long again for what was written, so refusing never takes more than about a third of the time."""
 
 
 class PutOff(Protocol):
