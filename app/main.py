@@ -181,8 +181,7 @@ def create_app(
         cabinet.add_routes(app)
     if settings.admin_key is not None:
         _add_administration(app, settings, parts)
-    if parts.metrics is not None:
-        _show_metrics(app, parts.metrics, parts, workers)
+    app.state.watch_refusals = None if parts.metrics is None else _show_metrics(app, parts.metrics, parts, workers)
     app.include_router(models.router(parts.catalogue.current))
     app.include_router(health.router(lambda: ready and not drain.begun, __version__))
     errors.install(app)
@@ -238,10 +237,14 @@ def _media_routes(settings: Settings, wiring: Wiring, running: Running) -> list[
     ]
 
 
-def _show_metrics(app: FastAPI, measured: Metrics, parts: Parts, workers: Workers) -> None:
+def _show_metrics(
+    app: FastAPI, measured: Metrics, parts: Parts, workers: Workers
+) -> Callable[[Callable[[], int]], None]:
+    """Serve what is measured; returns who is to be told where the server counts what it refuses."""
     measured.watch(metrics.limiting(parts.buckets, parts.guards))
     measured.watch(metrics.standing(lambda: parts.catalogue.refreshed_at, lambda: workers.running))
     app.include_router(metrics.router(measured, lambda: parts.memory.store))
+    return lambda refused: measured.watch(metrics.refusing(refused))
 
 
 def _add_administration(app: FastAPI, settings: Settings, parts: Parts) -> None:

@@ -118,6 +118,19 @@ def limiting(buckets: Buckets, guards: Sequence[AccountGuard]) -> Probe:
     return read
 
 
+def refusing(refused: Callable[[], int]) -> Probe:
+    """Numbers of the server.
+
+    Args:
+        refused: How many requests it has refused for lack of room.
+    """
+
+    def read() -> Iterator[Reading]:
+        yield Reading("flarelay_overload_refused_total", refused())
+
+    return read
+
+
 def standing(refreshed_at: Callable[[], float], running: Callable[[], int]) -> Probe:
     """Numbers of the catalogue and of the background.
 

@@ -100,6 +100,7 @@ def serve(
                 beside=None if several else emulator,
                 beside_listener=emulator_listener,
                 parent=parent,
+                watch_refusals=made.state.watch_refusals,
             )
         except (StoreError, StoreUnavailable) as error:
             fail(str(error))

@@ -11,12 +11,13 @@ from typing import Final, Protocol
 
 from app.api.caller import PUBLIC_PATHS
 from app.api.drain import shutting_down
+from app.api.metrics import PATH as METRICS_PATH
 from app.core.errors import BadRequest, Overloaded
 from app.core.surface import NewId
 from app.server.bounds import Bounds, Refusal
 
-OPEN_PATHS: Final = PUBLIC_PATHS
-"""What is answered however busy the server is."""
+OPEN_PATHS: Final = PUBLIC_PATHS | {METRICS_PATH}
+"""What is answered however busy the server is: who looks after it must see that it is busy."""
 
 LONG_TURN_SECONDS: Final = 0.002
 """A turn of the event loop that takes longer has had too much to do."""

@@ -64,6 +64,7 @@ def run(
     beside: ASGIApp | None = None,
     beside_listener: socket.socket | None = None,
     parent: Parent | None = None,
+    watch_refusals: Callable[[Callable[[], int]], None] | None = None,
 ) -> None:
     """Serve until a signal ends it; a second signal ends the process at once, with the status of that signal.
 
@@ -80,9 +81,12 @@ def run(
         beside: Another application of the same process, such as the emulator; it ends after ``app`` has.
         beside_listener: Where that one listens.
         parent: The process that has started this one, if one of ours has.
+        watch_refusals: Is told who knows how many requests were refused for lack of room.
     """
     files = allow_many_files()
     door = Door((bounds or Bounds()).within(files), new_id)
+    if watch_refusals is not None:
+        watch_refusals(lambda: door.refused)
     if door.bounds.connections < door.bounds.in_flight:
         _log.warning("%s open files are enough for %d connections of clients", files, door.bounds.connections)
     server = Server(

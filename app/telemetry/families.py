@@ -118,6 +118,10 @@ _ALL: Final[Sequence[Family]] = (
     _counter("flarelay_caller_tokens_total", "Likewise input and output tokens together.", "caller"),
     _counter("flarelay_caller_neurons_total", "Likewise neurons.", "caller"),
     _counter("flarelay_http_responses_total", "Answers on all routes, those of the gate among them.", "status"),
+    _counter(
+        "flarelay_overload_refused_total",
+        "Requests refused before they were read, because too many were under way. They are in no other family.",
+    ),
     _gauge("flarelay_http_requests_open", "HTTP requests that are being answered."),
     _gauge("flarelay_streams_open", "Of these, answers that are being streamed."),
     _gauge("flarelay_websockets_open", "WebSocket connections."),

@@ -189,6 +189,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         by("Answers on all routes", "flarelay_http_responses_total", "status"),
+        one(
+            "Refused for lack of room",
+            rate("flarelay_overload_refused_total"),
+            "reqps",
+            about="These are in no other panel: FLARELAY_MAX_IN_FLIGHT, or one replica too few.",
+        ),
         one("The store answers", series("flarelay_store_up"), legend=EACH),
         one("CPU", f"sum by (instance) (rate({series('process_cpu_seconds_total')}[$__rate_interval]))", "short", EACH),
         one("Memory", series("process_resident_memory_bytes"), "bytes", EACH),

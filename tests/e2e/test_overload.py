@@ -43,9 +43,14 @@ async def test_a_full_proxy_refuses_at_once_and_answers_the_rest():
                 assert (await client.get("/healthz")).status == 200
                 assert (await client.get("/readyz")).status == 200
                 await streams[0].aclose()
+                tries = 0
                 while (answer := await client.post(CHAT, HELLO)).status == 503:
+                    tries += 1
                     await asyncio.sleep(0.01)
                 assert json.loads(answer.body)["choices"][0]["message"]["content"] == "hello"
+                refused = 50 + tries
+                shown = (await client.get("/metrics")).body.decode()
+                assert f"flarelay_overload_refused_total {refused:.1f}" in shown.splitlines()
                 # What was refused is no exchange.
                 until(lambda: len(logged(running)) == 2)
                 assert [line["ending"] for line in logged(running)] == ["disconnected", "completed"]

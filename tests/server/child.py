@@ -25,7 +25,8 @@ def main():
     def work(listener, parent=None):
         app = create_app(settings)
         state, bounds = app.state, Bounds(**given.get("bounds", {}))
-        run(app, listener, **arguments, prepare=state.prepare, drain=state.drain, bounds=bounds, parent=parent)
+        own = {"prepare": state.prepare, "drain": state.drain, "watch_refusals": state.watch_refusals}
+        run(app, listener, **arguments, **own, bounds=bounds, parent=parent)
 
     print(f"http://127.0.0.1:{listeners.address[1]}", file=sys.stderr, flush=True)
     if count > 1:
