@@ -123,17 +123,18 @@ class Answer:
             UpstreamTruncated: The connection broke.
             UpstreamBroken: The answer is compressed and cannot be read.
         """
-        seconds = self._idle
+        seconds, is_last = self._idle, False
         if self._deadline is not None:
             left = self._deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 # What has come already is given without any waiting, so nothing else would see it.
                 raise total_timeout()
-            seconds = min(seconds, left)
+            # Kept, and not found out by the clock: some event loops are a moment early.
+            seconds, is_last = min(seconds, left), left < seconds
         try:
             return await self._body.read(seconds)
         except httpx.TimeoutException:
-            if self._deadline is not None and passed(self._deadline):
+            if is_last:
                 raise total_timeout() from None
             raise UpstreamTimeout("Workers AI stopped sending in the middle of its answer.") from None
         except httpx.TransportError:
@@ -312,12 +313,15 @@ class CloudflareClient:
         # As a stream: of content, httpx would look at every header again, which takes it longer than all of this.
         stream = httpx.ByteStream(content)
         http_request = httpx.Request(method, place.url, headers=raw_headers, stream=stream, extensions=self._extensions)
+        seconds, is_last = self._timeouts.first_byte, False
+        if deadline is not None:
+            left = deadline - asyncio.get_running_loop().time()
+            seconds, is_last = min(seconds, left), left < seconds
         try:
-            first_byte = self._timeouts.first_byte
-            async with asyncio.timeout(first_byte) if deadline is None else _until(first_byte, deadline):
+            async with asyncio.timeout(seconds):
                 response = await self._transport.handle_async_request(http_request)
         except TimeoutError:
-            if deadline is not None and passed(deadline):
+            if is_last:
                 raise total_timeout() from None
             raise UpstreamTimeout from None
         except httpx.PoolTimeout:
@@ -394,19 +398,9 @@ def _headers(place: _Place, request: UpstreamRequest) -> dict[str, str]:
     }
 
 
-def passed(deadline: float) -> bool:
-    """A time of the event loop's clock has come."""
-    return asyncio.get_running_loop().time() >= deadline
-
-
 def total_timeout() -> UpstreamTimeout:
     """The failure of an answer whose deadline has come; another one would take as long."""
     return UpstreamTimeout("The answer took longer than this proxy allows.", code=TOTAL_TIMEOUT, should_retry=False)
-
-
-def _until(seconds: float, deadline: float) -> asyncio.Timeout:
-    """A timeout of so many seconds, but no later than the deadline."""
-    return asyncio.timeout_at(min(asyncio.get_running_loop().time() + seconds, deadline))
 
 
 def _said_by_gateway(headers: Mapping[str, str]) -> Mapping[str, str]:
