@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.core.limits import MAX_COUNT, MAX_USD, MIN_BUDGET, LimitSpec
+from app.core.limits import MAX_COUNT, LimitSpec
 from app.core.model import DialectName
 from app.limits.quota import FREE_NEURONS_PER_DAY
-from app.settings import upstream_url
-from app.settings.credentials import account_id_problem, key_problem, token_problem
-from app.settings.lists import read_choices, read_list, read_mapping
+from app.settings import upstream_url, values
+from app.settings.credentials import account_id_problem, token_problem
+from app.settings.lists import read_choices, read_mapping
 from app.settings.problems import Problem
 
 SECRETS: Final = frozenset(
@@ -39,20 +37,6 @@ SECRETS: Final = frozenset(
 )
 """Settings that are never shown, and that may be read from a file."""
 
-LEAST_KEY: Final = 20
-"""Characters of the keys of the administration and of the metrics, which must not be such as can be guessed."""
-
-_GATEWAY = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]*)?")
-_ORIGIN = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
-_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int | None, Field(ge=1, le=MAX_COUNT)]
-_Budget = Annotated[float | None, Field(ge=MIN_BUDGET, le=MAX_COUNT, allow_inf_nan=False)]
-_Dollars = Annotated[float | None, Field(ge=MIN_BUDGET, le=MAX_USD, allow_inf_nan=False)]
-_Name = Annotated[str, Field(min_length=1)]
-
 
 def default_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
     """Where the platform keeps a user's data. Nothing is made there yet."""
@@ -66,16 +50,14 @@ def default_data_dir(environ: Mapping[str, str], platform: str = sys.platform) -
     return (Path(stated) if stated.startswith("/") else home / ".local" / "share") / "flarelay"
 
 
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
 class Settings(BaseSettings):
     """All settings. Made by ``load``; fields given directly are checked in the same way."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
 
-    host: str = Field("127.0.0.1", description="Address to listen on. `0.0.0.0` is every network of this machine.")
+    host: values.Host = Field(
+        "127.0.0.1", description="Address to listen on. `0.0.0.0` is every network of this machine."
+    )
     port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     cloudflare_account_id: str | None = Field(
         None, description="The Cloudflare account that runs the models: 32 hexadecimal digits."
@@ -86,11 +68,11 @@ class Settings(BaseSettings):
     upstream_url: str = Field(
         upstream_url.DEFAULT_UPSTREAM_URL, description="Cloudflare's API, without the account and what follows it."
     )
-    data_dir: Path = Field(
+    data_dir: values.Directory = Field(
         default_factory=lambda: default_data_dir(os.environ),
         description="Directory for what has to outlive a restart.",
     )
-    api_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(read_list)] = Field(
+    api_keys: values.ClientKeys = Field(
         (),
         description="Keys that clients must show one of, separated by commas or lines. None means that no key is asked "
         "for, on this machine only. May be read from a file.",
@@ -99,7 +81,7 @@ class Settings(BaseSettings):
         None,
         description="A TOML file with the SHA-256 of keys and what each may use; read again whenever it changes.",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: values.LongKey = Field(
         None,
         description="The key of the administration API, `/admin`; unset: there is none. With it, clients always need "
         "keys. May be read from a file.",
@@ -111,41 +93,43 @@ class Settings(BaseSettings):
         default=False,
         description="Serve other machines without asking for a key: whoever reaches the port spends your quota.",
     )
-    requests_per_minute: _Count = Field(None, description="Most requests of each key in a minute. Unset: no limit.")
-    requests_per_day: _Count = Field(None, description="Most requests of each key in 24 hours. Unset: no limit.")
-    tokens_per_minute: _Count = Field(
+    requests_per_minute: values.Count = Field(
+        None, description="Most requests of each key in a minute. Unset: no limit."
+    )
+    requests_per_day: values.Count = Field(None, description="Most requests of each key in 24 hours. Unset: no limit.")
+    tokens_per_minute: values.Count = Field(
         None, description="Most tokens of each key in a minute, input and output together. Unset: no limit."
     )
-    tokens_per_day: _Count = Field(None, description="Likewise in 24 hours. Unset: no limit.")
-    concurrency: _Count = Field(None, description="Most requests of each key at the same time. Unset: no limit.")
-    neurons_per_day: _Budget = Field(
+    tokens_per_day: values.Count = Field(None, description="Likewise in 24 hours. Unset: no limit.")
+    concurrency: values.Count = Field(None, description="Most requests of each key at the same time. Unset: no limit.")
+    neurons_per_day: values.Budget = Field(
         None, description="Most neurons of each key in a calendar day (UTC). Unset: no budget."
     )
-    neurons_per_month: _Budget = Field(None, description="Likewise in a calendar month.")
-    usd_per_day: _Dollars = Field(None, description="Most US dollars of each key in a calendar day (UTC).")
-    usd_per_month: _Dollars = Field(None, description="Likewise in a calendar month.")
-    plan: Annotated[Literal["free", "paid"], BeforeValidator(_lower)] = Field(
+    neurons_per_month: values.Budget = Field(None, description="Likewise in a calendar month.")
+    usd_per_day: values.Dollars = Field(None, description="Most US dollars of each key in a calendar day (UTC).")
+    usd_per_month: values.Dollars = Field(None, description="Likewise in a calendar month.")
+    plan: Annotated[Literal["free", "paid"], BeforeValidator(values.lower)] = Field(
         "paid",
         description="The Cloudflare account's plan. `free` stops, or goes on with a cheaper fallback model, "
         "before the 10,000 neurons of the day are used up.",
     )
-    account_neurons_per_day: _Budget = Field(
+    account_neurons_per_day: values.Budget = Field(
         None, description="Likewise after so many neurons of all keys in a day (UTC), on any plan."
     )
-    fallback_models: Annotated[dict[_Name, tuple[_Name, ...]], BeforeValidator(read_choices)] = Field(
+    fallback_models: Annotated[dict[values.Name, tuple[values.Name, ...]], BeforeValidator(read_choices)] = Field(
         {},
         description="Models to go on with when one cannot be had, in order: `gpt-oss-120b=gpt-oss-20b|qwen3-30b-a3b`; "
         "`*` stands for every model.",
     )
-    account_guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(_lower)] = Field(
+    account_guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(values.lower)] = Field(
         "auto",
         description="Keep below Cloudflare's own limits per model (300 requests a minute for most) by letting requests "
         "wait their turn, key by key: `on`, `off`, or `auto`: where the upstream is Cloudflare itself.",
     )
     account_requests_per_minute: Annotated[
-        dict[_Name, Annotated[int, Field(ge=1, le=MAX_COUNT)]], BeforeValidator(read_mapping)
+        dict[values.Name, Annotated[int, Field(ge=1, le=MAX_COUNT)]], BeforeValidator(read_mapping)
     ] = Field({}, description="Other limits of your account than Cloudflare's published ones, such as `kimi-k2.6=50`.")
-    queue_seconds: _SecondsOrOff = Field(10.0, description="Longest time that a request waits for its turn.")
+    queue_seconds: values.SecondsOrOff = Field(10.0, description="Longest time that a request waits for its turn.")
     redis_url: SecretStr | None = Field(
         None,
         description="Where the limits are counted for all replicas, such as `redis://host:6379/0`; needs the extra "
@@ -154,17 +138,17 @@ class Settings(BaseSettings):
     when_redis_is_away: Literal["refuse", "degrade"] = Field(
         "refuse", description="`refuse` requests with 503, or `degrade` to limits that each process counts alone."
     )
-    aliases: Annotated[dict[_Name, _Name], BeforeValidator(read_mapping)] = Field(
+    aliases: Annotated[dict[values.Name, values.Name], BeforeValidator(read_mapping)] = Field(
         {}, description="Your own names for models, such as `gpt-4o=gpt-oss-120b,small=gpt-oss-20b`, or a JSON object."
     )
-    dialects: Annotated[dict[_Name, DialectName], BeforeValidator(read_mapping)] = Field(
+    dialects: Annotated[dict[values.Name, DialectName], BeforeValidator(read_mapping)] = Field(
         {},
         description="Models that are to be spoken to in another dialect, `chat` or `native`, such as `qwq-32b=native`.",
     )
     default_max_tokens: int | None = Field(
         None, ge=1, description="Token limit of requests that state none. Unset: as much as the model's window leaves."
     )
-    more_accounts: Annotated[tuple[SecretStr, ...], BeforeValidator(read_list)] = Field(
+    more_accounts: values.Accounts = Field(
         (),
         description="Further accounts of the same owner, to go on with when the first cannot be had, each as "
         "`account id:token`, separated by commas or lines. May be read from a file.",
@@ -172,25 +156,27 @@ class Settings(BaseSettings):
     retries: int = Field(
         2, ge=0, le=10, description="How often a request is sent again after a failure before its first byte."
     )
-    retry_max_wait: _SecondsOrOff = Field(
+    retry_max_wait: values.SecondsOrOff = Field(
         15.0, description="Longest pause before it is sent again; what asks for a longer one is told to the client."
     )
     remember_failures: bool = Field(
         default=True,
         description="Leave a model or account alone for a while that is busy, out of neurons or keeps failing.",
     )
-    gateway: str | None = Field(None, description="The AI Gateway through which models are called. Unset: none.")
+    gateway: values.GatewayId = Field(None, description="The AI Gateway through which models are called. Unset: none.")
     gateway_token: SecretStr | None = Field(
         None, description="What an authenticated gateway asks for. May be read from a file."
     )
-    gateway_url: str = Field("https://gateway.ai.cloudflare.com/v1", description="Where the AI Gateways are.")
-    connect_timeout: _Seconds = Field(10.0, description="Seconds to wait for a connection to Cloudflare.")
-    first_byte_timeout: _Seconds = Field(180.0, description="Seconds to wait for the first byte of an answer.")
-    idle_timeout: _Seconds = Field(120.0, description="Seconds to wait between two pieces of an answer.")
-    total_timeout: _SecondsOrOff = Field(
+    gateway_url: values.GatewayUrl = Field(
+        "https://gateway.ai.cloudflare.com/v1", description="Where the AI Gateways are."
+    )
+    connect_timeout: values.Seconds = Field(10.0, description="Seconds to wait for a connection to Cloudflare.")
+    first_byte_timeout: values.Seconds = Field(180.0, description="Seconds to wait for the first byte of an answer.")
+    idle_timeout: values.Seconds = Field(120.0, description="Seconds to wait between two pieces of an answer.")
+    total_timeout: values.SecondsOrOff = Field(
         0.0, description="Seconds that an answer may take all in all, all tries together; 0 for any time."
     )
-    keep_alive_interval: _SecondsOrOff = Field(
+    keep_alive_interval: values.SecondsOrOff = Field(
         15.0, description="Seconds of silence in a stream after which a comment keeps it open; 0 sends none."
     )
     max_body_bytes: ByteSize = Field(
@@ -204,7 +190,7 @@ class Settings(BaseSettings):
         description="The address at which clients reach this server, for URLs of pictures; unset: the one they call.",
     )
     max_connections: int = Field(10_000, ge=1, description="Most connections to Cloudflare at a time.")
-    catalogue_refresh_seconds: _SecondsOrOff = Field(
+    catalogue_refresh_seconds: values.SecondsOrOff = Field(
         3600.0, description="Seconds between two readings of Cloudflare's list of models; 0 uses the bundled list only."
     )
     store: bool = Field(
@@ -215,17 +201,19 @@ class Settings(BaseSettings):
         description="Where they are kept: `sqlite:////absolute/path` or `postgresql://user:password@host/name`. "
         "Unset: an SQLite file in the data directory. May be read from a file.",
     )
-    store_days: _SecondsOrOff = Field(30.0, description="Days that responses and conversations are kept; 0 for ever.")
+    store_days: values.SecondsOrOff = Field(
+        30.0, description="Days that responses and conversations are kept; 0 for ever."
+    )
     usage_days: int = Field(
         400, ge=32, description="Days that the usage of each key and model is kept, one row a day for each."
     )
     background_places: int = Field(64, ge=1, description="Most background responses made at a time by one process.")
-    files_url: str | None = Field(
+    files_url: values.BucketUrl = Field(
         None,
         description="Where the bytes of files are: `s3://bucket/prefix`, in any store that speaks S3; needs the extra "
         "`s3`. Unset: the directory `files` in the data directory.",
     )
-    files_endpoint: str | None = Field(
+    files_endpoint: values.ServerUrl = Field(
         None, description="The server of that store, such as `https://s3.example.com`. Unset: AWS."
     )
     files_region: str | None = Field(
@@ -264,7 +252,7 @@ class Settings(BaseSettings):
         default=True,
         description="Take WebSocket connections on `/v1/responses`; otherwise clients that try are told so with 426.",
     )
-    reasoning_events: Annotated[Literal["openai", "open-responses"], BeforeValidator(_lower)] = Field(
+    reasoning_events: Annotated[Literal["openai", "open-responses"], BeforeValidator(values.lower)] = Field(
         "openai",
         description="Names of the events that stream reasoning on Responses: `openai` or `open-responses`.",
     )
@@ -273,7 +261,7 @@ class Settings(BaseSettings):
         description="Refuse a request with a field that would be dropped or changed, instead of a header.",
     )
     metrics: bool = Field(default=True, description="Count what happens, and show it to Prometheus on `/metrics`.")
-    metrics_key: SecretStr | None = Field(
+    metrics_key: values.LongKey = Field(
         None,
         description="The key that opens `/metrics`, and nothing else; the admin key opens it too. Where no API key is "
         "asked for, neither is one here until this is set. May be read from a file.",
@@ -290,18 +278,20 @@ class Settings(BaseSettings):
         "extra `otel`.",
     )
     tracing_content: bool = Field(default=False, description="Put prompts and answers into the spans.")
-    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
-        "info",
-        description="Least important messages to log: `debug`, `info`, `warning`, `error`, `critical`. The line of "
-        "each request is `info`.",
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(values.lower)] = (
+        Field(
+            "info",
+            description="Least important messages to log: `debug`, `info`, `warning`, `error`, `critical`. The line of "
+            "each request is `info`.",
+        )
     )
-    log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(values.lower)] = Field(
         "auto", description="`json`, `pretty`, or `auto`: pretty on a terminal, JSON elsewhere."
     )
-    drain_seconds: _SecondsOrOff = Field(
+    drain_seconds: values.SecondsOrOff = Field(
         30.0, description="Seconds that requests get to finish when the server is told to stop."
     )
-    drain_delay: _SecondsOrOff = Field(
+    drain_delay: values.SecondsOrOff = Field(
         0.0,
         description="Seconds before that in which it says that it is not ready and still takes connections, so that "
         "load balancers have time to notice.",
@@ -395,32 +385,6 @@ class Settings(BaseSettings):
         """A key is asked for, whether or not there is one in the store."""
         return bool(self.api_keys or self.keys_file or self.admin_key or self.require_keys)
 
-    @field_validator("host")
-    @classmethod
-    def _host(cls, host: str) -> str:
-        host = host.strip().removeprefix("[").removesuffix("]")
-        if not _HOST.fullmatch(host) or host.count(":") == 1:
-            raise ValueError("must be an address or a host name alone, such as 127.0.0.1")
-        return host
-
-    @field_validator("data_dir")
-    @classmethod
-    def _data_dir(cls, path: Path) -> Path:
-        try:
-            return path.expanduser()
-        except RuntimeError:
-            raise ValueError("begins with ~, and there is no home directory") from None
-
-    @field_validator("api_keys")
-    @classmethod
-    def _keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        stripped = dict.fromkeys(key.get_secret_value().strip() for key in keys)
-        for number, key in enumerate(stripped, start=1):
-            problem = key_problem(key) if key else "is empty"
-            if problem:
-                raise ValueError(f"cannot be used, because key {number} {problem}")
-        return tuple(SecretStr(key) for key in stripped)
-
     @model_validator(mode="after")
     def _credentials(self) -> Self:
         if self.offline:
@@ -441,58 +405,6 @@ class Settings(BaseSettings):
         if problem := token_problem(token):
             raise Problem("cloudflare_api_token", problem)
         return self
-
-    @field_validator("more_accounts")
-    @classmethod
-    def _more_accounts(cls, accounts: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for number, account in enumerate(accounts, start=1):
-            account_id, colon, token = account.get_secret_value().partition(":")
-            problem = (
-                account_id_problem(account_id) or token_problem(token) if colon else "is no pair `account id:token`"
-            )
-            if problem:
-                raise ValueError(f"cannot be used, because of account {number}: it {problem}")
-        return accounts
-
-    @field_validator("files_url")
-    @classmethod
-    def _files_url(cls, url: str | None) -> str | None:
-        if url is not None and not _S3_URL.fullmatch(url):
-            raise ValueError("must be s3://bucket or s3://bucket/prefix")
-        return url
-
-    @field_validator("files_endpoint")
-    @classmethod
-    def _files_endpoint(cls, url: str | None) -> str | None:
-        if url is not None and not _ORIGIN.fullmatch(url):
-            raise ValueError("must be the address of a server, such as https://s3.example.com")
-        return url
-
-    @field_validator("gateway")
-    @classmethod
-    def _gateway(cls, name: str | None) -> str | None:
-        if name is not None and not _GATEWAY.fullmatch(name):
-            raise ValueError("must be a gateway's id: letters, digits, '-' and '_'")
-        return name
-
-    @field_validator("gateway_url")
-    @classmethod
-    def _gateway_url(cls, url: str) -> str:
-        url = url.strip().rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-            raise ValueError("must be a URL that begins with http:// or https://")
-        return url
-
-    @field_validator("admin_key", "metrics_key")
-    @classmethod
-    def _long_key(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is None:
-            return None
-        problem = key_problem(text := key.get_secret_value().strip())
-        if problem or len(text) < LEAST_KEY:
-            raise ValueError(f"cannot be used, because it {problem or f'has fewer than {LEAST_KEY} characters'}")
-        return SecretStr(text)
 
     @model_validator(mode="after")
     def _admin(self) -> Self:
