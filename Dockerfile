@@ -33,14 +33,16 @@ LABEL org.opencontainers.image.title="flarelay" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/flarelay /opt/flarelay
 ENV PATH=/opt/flarelay/bin:/usr/local/bin:/usr/bin:/bin
-# No installer in the result. Bytecode of what a start imports is written now, because later nothing can be written.
+# No installer in the result. Bytecode of what a start and the first requests import is written now, because later
+# nothing can be written.
 RUN cd /usr/local/lib/python3.* \
  && rm -rf ensurepip idlelib tkinter turtledemo site-packages/pip* site-packages/setuptools* site-packages/wheel* \
       /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/wheel* \
  && FLARELAY_DATA_DIR=/tmp/start flarelay keys list \
  && python -c 'import app.main, app.server, app.emulator.server, asyncpg, redis.asyncio, uvloop, \
       uvicorn.protocols.http.httptools_impl, uvicorn.protocols.websockets.websockets_sansio_impl, \
-      sqlalchemy.dialects.postgresql.asyncpg, app.store.postgres, app.telemetry.exporting, app.telemetry.tracing' \
+      sqlalchemy.dialects.postgresql.asyncpg, app.store.postgres, app.telemetry.exporting, app.telemetry.tracing, \
+      app.fetch.download, jsonschema, referencing.jsonschema' \
  && rm -r /tmp/start \
  && install -d -o 10001 -g 10001 /data
 ENV PYTHONDONTWRITEBYTECODE=1 \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -73,8 +72,7 @@ class ImageFetcher:
         self.max_bytes = max_bytes
         self._seconds = seconds
 
-        @functools.cache
-        def download() -> Download:
+        def make() -> Download:
             # Here and not above: few requests name images by URL, and what downloads them takes long to load.
             from app.fetch.download import Download  # noqa: PLC0415
 
@@ -88,7 +86,8 @@ class ImageFetcher:
                 verify=verify,
             )
 
-        self._download = download
+        self._make = make
+        self._download: Download | None = None
 
     async def fetch(self, url: str, param: str, budget: Budget | None = None) -> str:
         """Fetch one image.
@@ -111,9 +110,12 @@ class ImageFetcher:
                 code="unsupported_value",
             )
         # The messages do not hold the URL, which may be a signed one: ``param`` tells which it is.
+        if self._download is None:
+            # The event loop goes on meanwhile.
+            self._download = await asyncio.to_thread(self._make)
         try:
             async with asyncio.timeout(self._seconds):
-                data = await self._download().fetch(url, param, budget or Budget(self.max_bytes))
+                data = await self._download.fetch(url, param, budget or Budget(self.max_bytes))
         except Refused as error:
             raise refused(f"Invalid image URL: {error}", param) from None
         except TimeoutError:
