@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
@@ -123,14 +124,10 @@ class Answer:
             UpstreamTruncated: The connection broke.
             UpstreamBroken: The answer is compressed and cannot be read.
         """
-        seconds, is_last = self._idle, False
-        if self._deadline is not None:
-            left = self._deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                # What has come already is given without any waiting, so nothing else would see it.
-                raise total_timeout()
-            # Kept, and not found out by the clock: some event loops are a moment early.
-            seconds, is_last = min(seconds, left), left < seconds
+        seconds, is_last = _patience(self._idle, self._deadline)
+        if is_last and seconds <= 0:
+            # What has come already is given without any waiting, so nothing else would see it.
+            raise total_timeout()
         try:
             return await self._body.read(seconds)
         except httpx.TimeoutException:
@@ -313,10 +310,7 @@ class CloudflareClient:
         # As a stream: of content, httpx would look at every header again, which takes it longer than all of this.
         stream = httpx.ByteStream(content)
         http_request = httpx.Request(method, place.url, headers=raw_headers, stream=stream, extensions=self._extensions)
-        seconds, is_last = self._timeouts.first_byte, False
-        if deadline is not None:
-            left = deadline - asyncio.get_running_loop().time()
-            seconds, is_last = min(seconds, left), left < seconds
+        seconds, is_last = _patience(self._timeouts.first_byte, deadline)
         try:
             async with asyncio.timeout(seconds):
                 response = await self._transport.handle_async_request(http_request)
@@ -396,6 +390,15 @@ def _headers(place: _Place, request: UpstreamRequest) -> dict[str, str]:
         "accept": "text/event-stream" if request.stream else "application/json",
         **request.headers,
     }
+
+
+def _patience(seconds: float, deadline: float | None) -> tuple[float, bool]:
+    """How long something is waited for, and whether that is until the deadline.
+
+    The latter is kept, and not found out by the clock afterwards: some event loops are a moment early.
+    """
+    left = math.inf if deadline is None else deadline - asyncio.get_running_loop().time()
+    return min(seconds, left), left < seconds
 
 
 def total_timeout() -> UpstreamTimeout:
