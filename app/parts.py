@@ -10,11 +10,11 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import httpx
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from app import __version__

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from app.api.bodies import read_object
 from app.api.caller import caller_id
@@ -25,8 +26,7 @@ from app.surfaces.batches.shapes import (
 from app.surfaces.files.shapes import BATCH
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRoutes:
+class BatchRoutes(Struct, frozen=True):
     """What the routes of batches work with.
 
     Attributes:

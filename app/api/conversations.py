@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
 
 from app.api.bodies import read_object
 from app.api.caller import caller_id
@@ -22,8 +22,7 @@ MAX_ITEMS = 20
 """How many items one call may bring."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(Struct, frozen=True):
     """What the routes of stored objects work with.
 
     Attributes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct, field
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
@@ -31,8 +31,7 @@ MAX_NAME: Final = 1_024
 """Characters of a filename; no file system has longer ones."""
 
 
-@dataclass(slots=True)
-class Filing:
+class Filing(Struct):
     """What the routes of files work with.
 
     Attributes:
@@ -136,8 +135,7 @@ def router(filing: Filing) -> APIRouter:
     return routes
 
 
-@dataclass(slots=True)
-class _Uploading:
+class _Uploading(Struct):
     """One file on its way from the client to its place."""
 
     filing: Filing

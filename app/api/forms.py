@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from msgspec import Struct, field
 from starlette.requests import Request
 
 from app.core.errors import BadRequest, TooLarge
@@ -28,8 +28,7 @@ class FileSink(Protocol):
         """The file is whole."""
 
 
-@dataclass(slots=True)
-class Form:
+class Form(Struct):
     """What a form held.
 
     Attributes:

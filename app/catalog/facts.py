@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
+
+from msgspec import Struct
 
 from app.catalog.prices import neurons_per_million
 from app.core.embedding import Embedding
@@ -14,8 +15,7 @@ from app.core.model import Model, Price, ReasoningEfforts
 from app.wire.codec import decode
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """The bundled models.
 
     Attributes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.catalog.names import is_well_formed
 from app.catalog.prices import neurons_per_million, read_prices
@@ -26,8 +28,7 @@ RERANKER = "reranker"
 _NOT_CONVERSING = frozenset({GUARD, "clef"})
 
 
-@dataclass(frozen=True, slots=True)
-class LiveRow:
+class LiveRow(Struct, frozen=True):
     """What one row states; ``None`` for what it does not.
 
     Attributes:

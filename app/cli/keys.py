@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
+from msgspec.structs import replace
 
 from app.cli.opened import config_option, read_settings, with_store
 from app.cli.terminal import CONTEXT, NOT_FOUND, fail, moment, print_json, print_table

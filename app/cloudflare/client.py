@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
 import httpx
+from msgspec import Struct
 
 from app.cloudflare.transport import Body
 from app.core.errors import ApiError, Overloaded, UpstreamBroken, UpstreamTimeout, UpstreamTruncated
+from app.core.quiet import Quiet
 from app.core.upstream import UpstreamRequest
 from app.dialects.errors import read_failure
 from app.wire.codec import encode
@@ -54,8 +55,7 @@ _GATEWAY_ANSWERS: Final = (CACHE_STATUS, "cf-aig-log-id")
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """How long to wait, in seconds.
 
     Attributes:
@@ -69,8 +69,7 @@ class Timeouts:
     idle: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(Quiet, frozen=True):
     """An AI Gateway, through which models are called.
 
     Attributes:
@@ -79,8 +78,10 @@ class Gateway:
         url: Where the gateways are, without the account and what follows it.
     """
 
+    hidden = frozenset({"token"})
+
     name: str
-    token: str = field(default="", repr=False)
+    token: str = ""
     url: str = GATEWAY_URL
 
 

@@ -8,13 +8,13 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohappyeyeballs
 import httpx
 from aiohappyeyeballs import AddrInfoType
+from msgspec import Struct
 
 ADDRESS_SECONDS: Final = 10.0
 """How long the addresses of a name are believed: many connections may be opened in one moment."""
@@ -30,8 +30,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Origin:
+class Origin(Struct, frozen=True, eq=False):
     """Where requests go. There is one object of it for each, compared by identity.
 
     Attributes:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
 
 from app.core.errors import ApiError, BadRequest, UpstreamBroken
 from app.core.request import Content, FileContent, Message, TextContent

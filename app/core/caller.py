@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
+
+from msgspec import Struct
 
 from app.core.limits import UNLIMITED_SPEC, LimitSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """One who may send requests. Nothing in it is secret: it is written to logs and metrics.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from app.core.model import Model
 from app.core.usage import Source, Usage
@@ -37,8 +38,7 @@ HEADER_NEURONS: Final = "x-flarelay-neurons"
 HEADER_USD: Final = "x-flarelay-cost-usd"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """What was spent.
 
     Attributes:

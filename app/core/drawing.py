@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from app.core.quiet import Quiet
 
 Quality = Literal["low", "medium", "high"]
 
@@ -23,8 +24,7 @@ class SourcePicture(NamedTuple):
     param: str
 
 
-@dataclass(frozen=True, slots=True)
-class DrawingRequest:
+class DrawingRequest(Quiet, frozen=True):
     """Pictures to be drawn.
 
     Attributes:
@@ -45,8 +45,10 @@ class DrawingRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"prompt", "negative_prompt"})
+
     model: str
-    prompt: str | None = field(repr=False)
+    prompt: str | None
     count: int = 1
     size: tuple[int, int] | None = None
     quality: Quality | None = None
@@ -54,7 +56,7 @@ class DrawingRequest:
     mask: SourcePicture | None = None
     seed: int | None = None
     guidance: float | None = None
-    negative_prompt: str | None = field(default=None, repr=False)
+    negative_prompt: str | None = None
     strength: float | None = None
     steps: int | None = None
     as_urls: bool = False

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from app.core.quiet import Quiet
 
 Vector: TypeAlias = "array[float]"
 """Doubles, or singles where they are written as such: as Python's own numbers they would take four times the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(Struct, frozen=True):
     """The facts about an embedding model on which its requests depend.
 
     Attributes:
@@ -25,8 +27,7 @@ class Embedding:
     least_dimensions: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingsRequest:
+class EmbeddingsRequest(Quiet, frozen=True):
     """Texts to be embedded.
 
     Attributes:
@@ -38,16 +39,17 @@ class EmbeddingsRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"texts"})
+
     model: str
-    texts: Sequence[str] = field(repr=False)
+    texts: Sequence[str]
     encoding: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Quiet, frozen=True):
     """The vectors of texts, in their order, all of one length.
 
     Attributes:
@@ -55,5 +57,7 @@ class Embeddings:
         tokens: How many tokens the texts have.
     """
 
-    vectors: Sequence[Vector] = field(repr=False)
+    hidden = frozenset({"vectors"})
+
+    vectors: Sequence[Vector]
     tokens: int

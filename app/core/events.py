@@ -9,8 +9,9 @@ which they may come is a table in ``app.core.grammar``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from app.core.errors import ApiError
 from app.core.usage import Usage
@@ -20,13 +21,11 @@ PartKind = Literal["text", "reasoning", "refusal", "tool_call"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The upstream has begun to answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A part begins. Parts are numbered from 0 in the order in which they open.
 
     Attributes:
@@ -42,23 +41,20 @@ class Opened:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """More text of an open part; for a tool call, more of its JSON arguments. Never empty."""
 
     part: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """The part is complete, or as complete as it will be."""
 
     part: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The answer is complete.
 
     Attributes:
@@ -70,8 +66,7 @@ class Finished:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The answer broke off. Parts that were open have been closed before.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from app.core.errors import ApiError
 from app.core.events import Closed, Delta, Event, Failed, Finished, FinishReason, Opened, PartKind, Started

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import field
 
 from app.core.caller import Caller
 from app.core.limits import UNLIMITED_SPEC, LimitSpec
+from app.core.quiet import Quiet
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(Quiet, frozen=True):
     """What is known of one key.
 
     Attributes:
@@ -27,16 +28,18 @@ class ApiKey:
         previous_until: Until when that one is accepted too, in Unix seconds.
     """
 
+    hidden = frozenset({"digest", "previous_digest"})
+
     id: str
     name: str
-    digest: bytes = field(repr=False)
+    digest: bytes
     created_at: float = 0.0
     models: tuple[str, ...] = ()
     expires_at: float | None = None
     revoked_at: float | None = None
     limits: LimitSpec = UNLIMITED_SPEC
     metadata: Mapping[str, str] = field(default_factory=dict)
-    previous_digest: bytes | None = field(default=None, repr=False)
+    previous_digest: bytes | None = None
     previous_until: float | None = None
 
     def caller(self, default: LimitSpec) -> Caller:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 MAX_COUNT: Final = 10**9
 """The largest limit; also of a budget, in its own unit."""
@@ -26,8 +28,7 @@ def bounds(name: str) -> tuple[float, float]:
     return MIN_BUDGET, MAX_USD if name.startswith("usd_") else MAX_COUNT
 
 
-@dataclass(frozen=True, slots=True)
-class LimitSpec:
+class LimitSpec(Struct, frozen=True):
     """What a caller may use; ``None`` where there is no limit.
 
     Attributes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Hearing:
+
+class Hearing(Struct, frozen=True):
     """How a model of speech recognition is asked.
 
     Attributes:
@@ -21,8 +21,7 @@ class Hearing:
     english_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Speaking:
+class Speaking(Struct, frozen=True):
     """How a model of speech synthesis is asked.
 
     Attributes:
@@ -37,8 +36,7 @@ class Speaking:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True):
     """How many steps a picture takes.
 
     Attributes:
@@ -56,8 +54,7 @@ class Steps:
     usual: int
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
+class Drawing(Struct, frozen=True):
     """How a model of pictures is asked.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from app.core.embedding import Embedding
 from app.core.media import Drawing, Hearing, Speaking
@@ -15,8 +16,7 @@ Shape = Literal["legacy", "openai", "hybrid"]
 """Which request schema the upstream validates: Cloudflare's older one, OpenAI's, or gpt-oss's mixture of both."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """USD per million tokens; ``None`` where Cloudflare publishes no price.
 
     Attributes:
@@ -32,8 +32,7 @@ class Price:
     units: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningEfforts:
+class ReasoningEfforts(Struct, frozen=True):
     """The reasoning efforts that a model takes.
 
     Attributes:
@@ -47,8 +46,7 @@ class ReasoningEfforts:
     mandatory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """One model in Cloudflare's catalogue.
 
     Attributes:

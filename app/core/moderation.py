@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from app.core.quiet import Quiet
 
 
-@dataclass(frozen=True, slots=True)
-class ModerationRequest:
+class ModerationRequest(Quiet, frozen=True):
     """Texts to be moderated, each by itself.
 
     Attributes:
@@ -16,13 +18,14 @@ class ModerationRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"texts"})
+
     model: str
-    texts: Sequence[str] = field(repr=False)
+    texts: Sequence[str]
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What the model said of one text.
 
     Attributes:

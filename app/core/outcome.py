@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from app.core.cost import Cost
 from app.core.usage import Usage
@@ -15,8 +16,7 @@ Answered whole; broke off or failed upstream; never sent; the client left; left 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """One request with its answer, without any of its content.
 
     Attributes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class RankingRequest:
+from app.core.quiet import Quiet
+
+
+class RankingRequest(Quiet, frozen=True):
     """Documents to be ranked by how well they answer a query.
 
     Attributes:
@@ -20,10 +22,12 @@ class RankingRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"query", "texts", "documents"})
+
     model: str
-    query: str = field(repr=False)
-    texts: Sequence[str] = field(repr=False)
-    documents: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    query: str
+    texts: Sequence[str]
+    documents: Sequence[Mapping[str, Any]] = ()
     most: int | None = None
     dropped: tuple[str, ...] = ()
 
@@ -40,8 +44,7 @@ class Rank(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """The best documents, best first.
 
     Attributes:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct, field
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
-class TextContent:
+class TextContent(Struct, frozen=True):
     """A piece of text in a message."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageContent:
+class ImageContent(Struct, frozen=True):
     """An image in a message.
 
     Attributes:
@@ -31,8 +30,7 @@ class ImageContent:
     param: str = "messages"
 
 
-@dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(Struct, frozen=True):
     """A document in a message, to be turned into text before a model can read it.
 
     Attributes:
@@ -49,8 +47,7 @@ class FileContent:
 Content: TypeAlias = TextContent | ImageContent | FileContent
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """A call that the model made in an earlier turn.
 
     Attributes:
@@ -64,8 +61,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One turn of the conversation.
 
     Attributes:
@@ -85,8 +81,7 @@ class Message:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A function that the model may call.
 
     Attributes:
@@ -102,8 +97,7 @@ class Tool:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NamedTool:
+class NamedTool(Struct, frozen=True):
     """A tool choice that forces one tool."""
 
     name: str
@@ -112,8 +106,7 @@ class NamedTool:
 ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFormat:
+class ResponseFormat(Struct, frozen=True):
     """A shape that the answer must have.
 
     Attributes:
@@ -131,8 +124,7 @@ class ResponseFormat:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
+class GenerationRequest(Struct, frozen=True):
     """One request for text, read from any surface.
 
     Attributes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from msgspec import Struct
+
+from app.core.quiet import Quiet
 
 SoundFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
@@ -14,8 +17,7 @@ PCM_RATE: Final = 24_000
 TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 
 
-@dataclass(frozen=True, slots=True)
-class HearingRequest:
+class HearingRequest(Quiet, frozen=True):
     """A sound to be written down.
 
     Attributes:
@@ -32,12 +34,14 @@ class HearingRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"sound", "prompt"})
+
     model: str
-    sound: bytes = field(repr=False)
+    sound: bytes
     kind: str
     translate: bool = False
     language: str | None = None
-    prompt: str | None = field(default=None, repr=False)
+    prompt: str | None = None
     format: TranscriptFormat = "json"
     words: bool = False
     segments: bool = True
@@ -45,8 +49,7 @@ class HearingRequest:
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """One word, and when it was said, in seconds."""
 
     text: str
@@ -54,8 +57,7 @@ class Word:
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A piece of what was said.
 
     Attributes:
@@ -77,8 +79,7 @@ class Segment:
     compression_ratio: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """What was heard.
 
     Attributes:
@@ -100,8 +101,7 @@ class Transcript:
     neurons: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SpeakingRequest:
+class SpeakingRequest(Quiet, frozen=True):
     """A text to be spoken.
 
     Attributes:
@@ -113,16 +113,17 @@ class SpeakingRequest:
         dropped: Fields that nothing is done with.
     """
 
+    hidden = frozenset({"text"})
+
     model: str
-    text: str = field(repr=False)
+    text: str
     voice: str
     format: SoundFormat | None = None
     stream: bool = False
     dropped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(Quiet, frozen=True):
     """What was spoken.
 
     Attributes:
@@ -131,6 +132,8 @@ class Sound:
         more: It is only the beginning; the rest is still coming.
     """
 
-    data: bytes = field(repr=False)
+    hidden = frozenset({"data"})
+
+    data: bytes
     kind: str
     more: bool = False

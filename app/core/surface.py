@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct, field
 
 from app.core.errors import ApiError
 from app.core.events import Event
@@ -15,8 +16,7 @@ NewId: TypeAlias = Callable[[str], str]
 """Makes a new id with a prefix: ``new_id("chatcmpl-")``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wants:
+class Wants(Struct, frozen=True):
     """What a request body only names, and has to be fetched before it can be read.
 
     Attributes:
@@ -32,8 +32,7 @@ class Wants:
     sealed: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Struct, frozen=True):
     """What was fetched.
 
     Attributes:

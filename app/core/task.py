@@ -14,10 +14,12 @@ All of it is pure; ``app.exchange.run.Run`` does the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from app.core.model import Model
+from app.core.quiet import Quiet
 from app.core.surface import NewId
 from app.core.upstream import UpstreamRequest
 from app.core.usage import Usage
@@ -25,8 +27,7 @@ from app.core.usage import Usage
 JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Quiet, frozen=True):
     """A file that came in a form.
 
     Attributes:
@@ -35,9 +36,11 @@ class Upload:
         data: Its bytes.
     """
 
+    hidden = frozenset({"data"})
+
     name: str
     content_type: str | None
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 class TaskRequest(Protocol):
@@ -52,8 +55,7 @@ class TaskRequest(Protocol):
         """Fields that the surface had to leave out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call of the upstream.
 
     Attributes:
@@ -71,8 +73,7 @@ class Call:
     condense: Callable[[Given], Given] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Quiet, frozen=True):
     """What the upstream answered to one call, with a good status.
 
     Attributes:
@@ -83,14 +84,15 @@ class Given:
         more: The body is only the beginning; see ``Call.passes``.
     """
 
+    hidden = frozenset({"body", "result"})
+
     content_type: str
-    body: bytes = field(repr=False)
-    result: Any = field(default=None, repr=False)
+    body: bytes
+    result: Any = None
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskReply:
+class TaskReply(Quiet, frozen=True):
     """What the client gets, with status 200.
 
     Attributes:
@@ -100,7 +102,9 @@ class TaskReply:
         end: Likewise what stands at its end.
     """
 
-    body: bytes = field(repr=False)
+    hidden = frozenset({"body"})
+
+    body: bytes
     content_type: str = JSON
     each: Callable[[bytes], bytes] | None = None
     end: bytes = b""
@@ -112,8 +116,7 @@ R_contra = TypeVar("R_contra", bound=TaskRequest, contravariant=True)
 A_contra = TypeVar("A_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Understood(Generic[A]):
+class Understood(Struct, Generic[A], frozen=True):
     """What the upstream's answers say.
 
     Attributes:

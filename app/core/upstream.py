@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from app.core.events import Event
 from app.core.model import Model
+from app.core.quiet import Quiet
 from app.core.request import GenerationRequest, Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Emulation:
+class Emulation(Struct, frozen=True):
     """What the upstream is not asked for, because it does not have it or does it badly, and is done to its answer.
 
     Attributes:
@@ -30,8 +31,7 @@ class Emulation:
     only: Tool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(Quiet, frozen=True):
     """One request in a dialect.
 
     Attributes:
@@ -46,6 +46,8 @@ class UpstreamRequest:
         content: The body where it is not JSON; ``content-type`` is then among the headers.
     """
 
+    hidden = frozenset({"content"})
+
     path: str
     json: Mapping[str, Any]
     stream: bool
@@ -54,7 +56,7 @@ class UpstreamRequest:
     dropped: tuple[str, ...] = ()
     adjusted: tuple[str, ...] = ()
     emulation: Emulation = field(default_factory=Emulation)
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | None = None
 
 
 class Reader(Protocol):

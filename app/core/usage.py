@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeVar
+
+from msgspec import Struct
 
 Source = Literal["reported", "summed", "estimated"]
 
@@ -14,8 +15,7 @@ BYTES_PER_TOKEN = 3.5
 """A rough average over the tokenizers in the catalogue; the estimate is always marked as one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens of one generation.
 
     Attributes:

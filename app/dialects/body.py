@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from app.core.model import Model
 from app.core.request import GenerationRequest
@@ -17,8 +18,7 @@ from app.dialects.prompt import write_prompt
 from app.dialects.tools import write_tools
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A request body and what it could not hold.
 
     Attributes:

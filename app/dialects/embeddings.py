@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from app.core.embedding import Embedding, Embeddings, EmbeddingsRequest, Vector
 from app.core.errors import BadRequest, UpstreamBroken
@@ -71,8 +72,7 @@ class EmbeddingsDialect:
         return Understood(Embeddings(vectors, usage.prompt_tokens), usage)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """What is needed of one call's answer.
 
     Attributes:

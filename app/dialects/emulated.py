@@ -7,8 +7,9 @@ reader.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from app.core.events import Event, Failed, Finished
 from app.core.model import Model

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.wire.codec import CodecError, decode_leniently
 
@@ -23,8 +24,7 @@ _PREFIX = re.compile(r"\b(\d{3,5})\s*:")
 _EDGE_CODE = re.compile(r"error(?: code)?:? ?(\d{3,4})\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What a failed answer says.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.core.errors import (
     ApiError,
@@ -37,8 +38,7 @@ VALIDATION: Final = 5006
 _DAY: Final = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What one failure becomes.
 
     Attributes:

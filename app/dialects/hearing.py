@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from app.core.cost import by_units
 from app.core.errors import BadRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from app.core.events import Closed, Delta, Event, Finished, Opened
 from app.dialects.textcalls import TextCall

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.core.request import Tool
 from app.dialects.calls import unwrapped
@@ -21,8 +22,7 @@ _TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*+'?|"(?:[^"\\]|\\.)*+"?|\b(?:True|False|
 _ESCAPED = re.compile(r"""\\x([0-9a-fA-F]{2})|\\'|\\.|["\x00-\x1f]""", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class TextCall:
+class TextCall(Struct, frozen=True):
     """A tool call found in text.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.catalog.catalogue import Catalogue
 from app.core.cost import USD_PER_NEURON, rates
@@ -35,8 +36,7 @@ _ABSENT: Final = frozenset({3042, 5007})
 _GATEWAY: Final = frozenset({2001, 2008, 2019})
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayToAsk:
+class GatewayToAsk(Struct, frozen=True):
     """The AI Gateway of the settings.
 
     Attributes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
+from msgspec import Struct
 
 from app.dialects.envelope import read_body
 from app.dialects.errors import CODES
@@ -24,8 +24,7 @@ REFUSED: Final = frozenset({1000, 1001, 6003, 6111, 9106, 9109, 10000, 10001})
 """Its codes for a token that it does not know, or that may not do this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What Cloudflare answered.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from app import __version__
 from app.catalog.catalogue import ANY_MODEL, Catalogue, CatalogueError, build
@@ -47,8 +48,7 @@ ORDER: Final = (
 _NEEDS_SETTINGS: Final = (*ORDER[2:7], *ORDER[7:9], *ORDER[10:])
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How it is done.
 
     Attributes:
@@ -64,8 +64,7 @@ class Options:
     tell_cost: Callable[[float], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """What was found.
 
     Attributes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 Verdict: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 
@@ -14,8 +16,7 @@ Clock: TypeAlias = Callable[[], float]
 """Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What one check found. Nothing in it is secret.
 
     Attributes:
@@ -43,8 +44,7 @@ class Finding:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What somebody else's clock showed.
 
     Attributes:

@@ -8,9 +8,10 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from app.doctor.findings import Clock, Finding, Reading, failed, ok, skipped, warning
 from app.store.contract import StoreError, StoreUnavailable
@@ -26,8 +27,7 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _KEYS: Final = "SELECT count(*), count(CASE WHEN revoked_at IS NULL THEN 1 END) FROM api_keys"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What was seen of a store.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
+
+from msgspec.structs import replace
 
 from app.core.caller import Caller
 from app.core.errors import ApiError, BadRequest

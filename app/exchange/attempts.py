@@ -7,9 +7,10 @@ by Cloudflare's codes first, by HTTP statuses where there is no code that is kno
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from app.cloudflare.client import TOTAL_TIMEOUT, UNREACHABLE
 from app.core.errors import (
@@ -54,8 +55,7 @@ class Shun(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What is done about one kind of failure.
 
     Attributes:
@@ -165,8 +165,7 @@ class Step(Enum):
     """The failure is the client's to know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How much is done for one request.
 
     Attributes:
@@ -215,31 +214,30 @@ def next_step(
     return (Step.ELSEWHERE, 0.0) if may_move and affordable else (Step.STOP, 0.0)
 
 
-@dataclass(slots=True)
 class RetryBudget:
     """How many calls may be made beyond the first of every request, so that an outage is not multiplied.
 
     In any time, no more than ``most``, ``share`` of the requests and ``per_second`` for every second.
 
-    Attributes:
+    Args:
         share: What every request adds.
         per_second: What time adds.
         most: The most that is saved up.
     """
 
-    share: float = 0.1
-    per_second: float = 1.0
-    most: float = 10.0
-    _saved: float = field(init=False)
-    _since: float | None = field(default=None, init=False)
+    __slots__ = ("_most", "_per_second", "_saved", "_share", "_since")
 
-    def __post_init__(self) -> None:
-        self._saved = self.most
+    def __init__(self, share: float = 0.1, per_second: float = 1.0, most: float = 10.0) -> None:
+        self._share = share
+        self._per_second = per_second
+        self._most = most
+        self._saved = most
+        self._since: float | None = None
 
     def earn(self) -> None:
         """A request has begun."""
-        if self._saved < self.most:
-            self._saved = min(self._saved + self.share, self.most)
+        if self._saved < self._most:
+            self._saved = min(self._saved + self._share, self._most)
 
     def has(self, now: float) -> bool:
         """There is enough for one more call.
@@ -248,7 +246,7 @@ class RetryBudget:
             now: The time, in seconds.
         """
         since = now if self._since is None else self._since
-        self._saved = min(self._saved + max(now - since, 0.0) * self.per_second, self.most)
+        self._saved = min(self._saved + max(now - since, 0.0) * self._per_second, self._most)
         self._since = now
         return self._saved >= 1.0
 

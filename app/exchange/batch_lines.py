@@ -12,8 +12,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from app.catalog.catalogue import Catalogue
 from app.core.caller import Caller
@@ -57,8 +58,7 @@ Outcome: TypeAlias = tuple[LineState, bytes, BatchUsage]
 REVOKED: Final = problem("invalid_api_key", "The API key that asked for this batch is not accepted any more.")
 
 
-@dataclass(frozen=True, slots=True)
-class Batching:
+class Batching(Struct, frozen=True):
     """What everything about batches works with.
 
     Attributes:

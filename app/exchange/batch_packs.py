@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app.cloudflare.client import CloudflareClient, Timeouts
 from app.core.caller import Caller
@@ -51,8 +52,7 @@ _ADDRESS: Final = "http://queue.invalid"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Slot:
+class _Slot(Struct):
     """One line in a pack.
 
     Attributes:

@@ -6,11 +6,10 @@ through as a probe. If that is answered it closes; if not, the next pause is twi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
+class Tolerance(Struct, frozen=True):
     """What a breaker bears.
 
     Attributes:

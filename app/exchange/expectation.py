@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.core.errors import UpstreamBroken
 from app.core.events import Closed, Delta, Event, Failed, Opened, Started

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from app.cloudflare.client import CACHE_STATUS, Answer
 from app.core.caller import ANONYMOUS, Caller

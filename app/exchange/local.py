@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.core.caller import Caller
 from app.core.errors import BadRequest
@@ -18,8 +20,7 @@ MAX_RESPONSES: Final = 16
 """How many of the latest answers are remembered: clients continue the last one, and sometimes go back a little."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Struct, frozen=True):
     """One answer with all that came before it.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from app.cloudflare.client import CloudflareClient
 from app.core.errors import ApiError, Overloaded, QuotaExhausted
@@ -48,8 +49,7 @@ class Guard(Protocol):
         """Let nobody through to a model for a while: the upstream says that its limit is reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """One Cloudflare account.
 
     Attributes:
@@ -67,8 +67,7 @@ Target: TypeAlias = tuple[Account, Model]
 """One model on one account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What all requests share on their ways.
 
     Attributes:

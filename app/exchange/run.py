@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Generic
+
+from msgspec import Struct
 
 from app.core.caller import Caller
 from app.core.cost import Cost, cost, rates
@@ -42,8 +43,7 @@ MOST_AT_ONCE: Final = 4
 """How many calls of one request are under way at once: one client must not fill the account's queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service(Generic[R, A]):
+class Service(Struct, Generic[R, A], frozen=True):
     """One endpoint: what its clients speak, and what is spoken to its models."""
 
     surface: TaskSurface[R, A]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import calendar
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
+
+from msgspec import Struct, field
 
 from app.core.cost import USD_PER_NEURON
 from app.core.usage import Source
@@ -39,8 +40,7 @@ def first_day(now: float, days: int) -> str:
     return min(day_of(now - max(days - 1, RECENT_DAYS) * DAY_SECONDS), month_of(now))
 
 
-@dataclass(slots=True)
-class Totals:
+class Totals(Struct):
     """Sums.
 
     Attributes:
@@ -81,8 +81,7 @@ class Totals:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Struct, frozen=True):
     """One day of the history.
 
     Attributes:
@@ -96,8 +95,7 @@ class Day:
     parts: Mapping[str, Totals] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(Struct, frozen=True):
     """What was used.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app.catalog.catalogue import Catalogue
 from app.core.model import Model
@@ -23,8 +24,7 @@ def no_fallbacks(_: Model) -> Sequence[Model]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(Struct, frozen=True):
     """What every exchange needs.
 
     Attributes:

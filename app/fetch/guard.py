@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 import yarl
+from msgspec import Struct
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 Allow: TypeAlias = Callable[[IPAddress], bool]
@@ -71,8 +71,7 @@ class Refused(ValueError):
     """A URL that is not fetched; its text says why, for the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a URL names, once its form has been found good.
 
     Attributes:

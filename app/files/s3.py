@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import obstore
+from msgspec import Struct
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
@@ -24,8 +24,7 @@ _RETRY_SECONDS = 20
 _RETRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class S3Place:
+class S3Place(Struct, frozen=True):
     """Where the files are.
 
     Attributes:

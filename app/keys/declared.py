@@ -21,9 +21,10 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from app.core.key import ApiKey
 from app.core.limits import LimitSpec
@@ -82,8 +83,7 @@ def parse(text: str) -> tuple[ApiKey, ...]:
     return keys
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """One table, and what it is called in an error."""
 
     name: str

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Final, Literal
+
+from msgspec.structs import fields
 
 from app.core.caller import ANONYMOUS
 from app.core.key import ApiKey

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from typing import Any, Literal, TypeAlias
+
+from msgspec.structs import asdict, replace
 
 from app.core.key import ApiKey
 from app.keys.fields import state

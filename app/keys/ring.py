@@ -6,9 +6,10 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import inf
 from typing import Final, Literal, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from app.core.caller import ANONYMOUS, Caller
 from app.core.errors import ApiError

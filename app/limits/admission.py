@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from app.core.caller import Caller
 from app.core.cost import FREE, Cost, Rates
@@ -14,8 +15,7 @@ from app.core.usage import Usage
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """What a request may cost, before it is sent.
 
     Attributes:

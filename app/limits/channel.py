@@ -16,8 +16,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -40,16 +41,14 @@ class Away(Exception):
     """Redis cannot be asked at the moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True):
     """A script, by the SHA-1 under which Redis knows it once it was loaded."""
 
     text: str
     sha: str
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(Struct):
     """Somebody waits for the answer.
 
     Attributes:
@@ -63,8 +62,7 @@ class _Call:
     orphaned: Callable[[Reply | None], None]
 
 
-@dataclass(slots=True)
-class _Post:
+class _Post(Struct):
     """Nobody waits for the answer, but it should arrive.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from app.core.cost import USD_PER_NEURON
 from app.core.limits import LimitSpec
@@ -99,8 +100,7 @@ class Budget(NamedTuple):
     currency: Currency
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A ``LimitSpec``, prepared.
 
     Attributes:

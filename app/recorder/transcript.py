@@ -12,10 +12,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import unquote
+
+from msgspec import Struct, field
 
 from app.recorder.redaction import Redactor, names_a_secret
 from app.wire.codec import CodecError, decode
@@ -37,8 +38,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 80
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(Struct):
     """What was asked and answered, secrets and all.
 
     Attributes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.api.errors import error_body, error_headers
 from app.core.errors import ApiError
@@ -13,8 +15,7 @@ FILES_BESIDE: Final = 200
 """Open files that are neither a client's connection nor an upstream's: the store, the log, listening sockets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What a server takes from its clients.
 
     Attributes:

@@ -18,9 +18,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NoReturn
+
+from msgspec import Struct
 
 from app.server.listening import Listeners
 from app.server.parent import END, STOP, Parent
@@ -51,8 +52,7 @@ class WorkersError(Exception):
     """The workers cannot be kept running; the message says why."""
 
 
-@dataclass(slots=True)
-class _Child:
+class _Child(Struct):
     """A process.
 
     Attributes:

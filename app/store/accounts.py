@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from app.core.key import ApiKey
 from app.core.usage import Source
@@ -14,8 +15,7 @@ class KeyExistsError(Exception):
     """A key with this id is there already, also if it was revoked."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyChanges:
+class KeyChanges(Struct, frozen=True):
     """What has happened to the keys.
 
     Attributes:
@@ -66,8 +66,7 @@ class KeyRecords(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRow:
+class UsageRow(Struct, frozen=True):
     """What one caller used of one model on one day.
 
     Attributes:

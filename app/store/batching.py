@@ -8,8 +8,9 @@ each line has one result, whatever was killed when.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
+
+from msgspec import Struct, field
 
 from app.store.filing import StoredFile
 
@@ -24,8 +25,7 @@ LineState = Literal["answered", "failed", "unsent"]
 """How a line ended: with a good answer, with an error, or never asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchUsage:
+class BatchUsage(Struct, frozen=True):
     """Tokens of a batch's good answers.
 
     Attributes:
@@ -41,8 +41,7 @@ class BatchUsage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
+class StoredBatch(Struct, frozen=True):
     """A batch.
 
     Attributes:
@@ -74,8 +73,7 @@ class StoredBatch:
     usage: BatchUsage = BatchUsage()
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPage:
+class BatchPage(Struct, frozen=True):
     """Some batches of a longer list, newest first.
 
     Attributes:
@@ -87,8 +85,7 @@ class BatchPage:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NewLine:
+class NewLine(Struct, frozen=True):
     """A line of the input file that can be asked.
 
     Attributes:
@@ -106,8 +103,7 @@ class NewLine:
     alone: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class BatchClaim:
+class BatchClaim(Struct, frozen=True):
     """The right of one worker to check a batch's file, or to write its results.
 
     Attributes:
@@ -121,8 +117,7 @@ class BatchClaim:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineClaim:
+class LineClaim(Struct, frozen=True):
     """The right of one worker to have a line answered.
 
     Attributes:
@@ -138,8 +133,7 @@ class LineClaim:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineResult:
+class LineResult(Struct, frozen=True):
     """What became of a line.
 
     Attributes:
@@ -155,8 +149,7 @@ class LineResult:
     result: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pack:
+class Pack(Struct, frozen=True):
     """Lines of a batch that went to the upstream's own queue together.
 
     Attributes:
@@ -180,8 +173,7 @@ class Pack:
     lines: tuple[NewLine, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PackedResult:
+class PackedResult(Struct, frozen=True):
     """What became of a line in a pack.
 
     Attributes:

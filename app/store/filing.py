@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from app.store.kept import Order
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(Struct, frozen=True):
     """A file without its bytes, which are kept under its id.
 
     Attributes:
@@ -32,8 +32,7 @@ class StoredFile:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FilePage:
+class FilePage(Struct, frozen=True):
     """Some files of a longer list.
 
     Attributes:

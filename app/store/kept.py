@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct, field
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 """How a response stands."""
@@ -24,8 +25,7 @@ Frame: TypeAlias = tuple[int, bytes]
 """One event of a stream: its sequence number and its bytes as they went to the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
+class StoredResponse(Struct, frozen=True):
     """A response without its items.
 
     Attributes:
@@ -55,15 +55,13 @@ class StoredResponse:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """All that came before, oldest first: of each response its input, then its output."""
 
     items: tuple[Item, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenContext:
+class BrokenContext(Struct, frozen=True):
     """A context that cannot be continued.
 
     Attributes:
@@ -76,8 +74,7 @@ class BrokenContext:
     reason: Literal["unknown", "unfinished", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Some items of a longer list.
 
     Attributes:
@@ -89,8 +86,7 @@ class Page:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """A conversation without its items.
 
     Attributes:
@@ -108,8 +104,7 @@ class Conversation:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The right of one worker to do one piece of background work until ``lease_until``.
 
     Attributes:
@@ -130,8 +125,7 @@ class Claim:
     last_sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
+class Events(Struct, frozen=True):
     """Some of a response's event log, and how the response stood at the same instant.
 
     When ``status`` is not in ``OPEN`` and ``more`` is false, nothing will ever follow ``frames``.
@@ -147,8 +141,7 @@ class Events:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Purged:
+class Purged(Struct, frozen=True):
     """What one call of ``purge`` did.
 
     Attributes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import fields
 from sqlalchemy import BigInteger, bindparam, select, update
 from sqlalchemy.engine import Connection
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import (
     BindParameter,
     Boolean,
@@ -121,8 +121,7 @@ _rest = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     claim: LineClaim
     state: LineState
     result: bytes

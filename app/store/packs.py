@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import BindParameter, Boolean, Double, bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 

@@ -6,9 +6,9 @@ bound that both databases know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     BindParameter,
@@ -47,8 +47,7 @@ _most: BindParameter[int] = bindparam("most", type_=BigInteger)
 _chained = responses.alias("chained")
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """One kind of row that goes: how some are chosen, and what is done to each."""
 
     choose: Select[Any]

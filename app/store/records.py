@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Insert, Update, bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 
@@ -46,8 +46,7 @@ _mark_appended = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewResponse:
+class NewResponse(Struct, frozen=True):
     """A response that is to be kept, with its items."""
 
     response: StoredResponse
@@ -55,8 +54,7 @@ class NewResponse:
     output_items: Sequence[Item] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of a response that is kept."""
 
     status: Status

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import BigInteger, Double, LargeBinary, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
@@ -76,8 +76,7 @@ _read_log = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(Struct, frozen=True):
     claim: Claim
     frames: Sequence[Frame]
     now: float

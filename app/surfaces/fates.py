@@ -12,14 +12,14 @@ ignored   means something to OpenAI's own machinery only, and nothing to the ans
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 Kind = Literal["mapped", "relayed", "emulated", "echoed", "dropped", "refused", "ignored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """What becomes of one field.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.core.task import Upload
 
@@ -14,8 +15,7 @@ _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 _LONGEST_NUMBER: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class FormFields:
+class FormFields(Struct, frozen=True):
     """Makes an object of a form, by what its fields should be.
 
     A value that is not what its field should be stays a text, so that whoever reads the field refuses it. An empty

@@ -6,9 +6,9 @@ The grammar is the work of ``python-multipart``; here are its bounds, and the fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
+from msgspec import Struct
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -52,8 +52,7 @@ FormEvent: TypeAlias = Part | bytes | PartEnd
 """A part begins, some of its bytes, or it has ended; parts come one after the other."""
 
 
-@dataclass(slots=True)
-class _Heading:
+class _Heading(Struct):
     """The headers of a part, as far as they have come."""
 
     name: bytes = b""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _PCM: Final = 1
 _EXTENSIBLE: Final = 0xFFFE
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(Struct, frozen=True):
     """The sound in a WAV file.
 
     Attributes:

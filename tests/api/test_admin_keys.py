@@ -3,11 +3,11 @@ import logging
 import os
 import re
 from contextlib import asynccontextmanager
-from dataclasses import fields
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from msgspec.structs import fields
 
 from app.api import errors
 from app.api.admin import keys

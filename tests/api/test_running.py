@@ -1,9 +1,10 @@
 """Bodies of requests that a model answers in one piece: JSON, and forms with files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from starlette.applications import Starlette
 
 from app.api.drain import Drain

@@ -3,9 +3,9 @@ import json
 import re
 import sqlite3
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.limits import LimitSpec
 from app.keys.declared import parse

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import event, select, update
 
 from app.core.key import ApiKey
@@ -28,7 +28,7 @@ def new(key_id="key-a", **fields):
 
 
 def revoked(at):
-    return lambda key: dataclasses.replace(key, revoked_at=at)
+    return lambda key: structs.replace(key, revoked_at=at)
 
 
 def patched(data):
@@ -57,7 +57,7 @@ async def test_keys_are_listed_oldest_first_and_revoked_ones_too(store):
     await store.keys.add(young)
     await store.keys.add(old)
     gone = await store.keys.change("key-b", revoked(10.5))
-    assert gone == dataclasses.replace(old, revoked_at=10.5)
+    assert gone == structs.replace(old, revoked_at=10.5)
     assert await store.keys.all() == (gone, young)
     assert await store.keys.find("key-b") == gone
     assert await store.keys.changes(2) == KeyChanges(3, (gone,))
@@ -103,7 +103,7 @@ async def test_a_change_that_changes_nothing_is_none(store):
 async def test_what_cannot_be_changed_stays_and_is_told(store, field):
     await store.keys.add(new())
     with pytest.raises(ValueError, match="cannot be changed"):
-        await store.keys.change("key-a", lambda key: dataclasses.replace(key, **field, name="new"))
+        await store.keys.change("key-a", lambda key: structs.replace(key, **field, name="new"))
     assert await store.keys.all() == (new(),)
     assert (await store.keys.changes(0)).revision == 1
 
@@ -206,7 +206,7 @@ _limits = st.fixed_dictionaries(
     {},
     optional={
         field.name: st.floats(*bounds(field.name)) if field.name in BUDGETS else _counts
-        for field in dataclasses.fields(LimitSpec)
+        for field in structs.fields(LimitSpec)
     },
 ).map(lambda limits: LimitSpec(**limits))
 _keys = st.builds(
@@ -229,10 +229,10 @@ _keys = st.builds(
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_key_comes_back_whole(store, key, later):
     # Hypothesis runs all its examples on one database.
-    key = dataclasses.replace(key, id=f"{next(_numbers)} {key.id}")
+    key = structs.replace(key, id=f"{next(_numbers)} {key.id}")
     await store.keys.add(key)
     assert await store.keys.find(key.id) == key
-    later = dataclasses.replace(later, id=key.id, created_at=key.created_at)
+    later = structs.replace(later, id=key.id, created_at=key.created_at)
     assert await store.keys.change(key.id, lambda _: later) == later
     assert await store.keys.find(key.id) == later
     revision = (await store.keys.changes(0)).revision
@@ -252,7 +252,7 @@ async def test_what_a_newer_release_notes_is_passed_over_and_kept(store):
     await run(store, patched(data))
     key = await store.keys.find("key-a")
     assert key == new(limits=LimitSpec(requests_per_day=5, concurrency=2))
-    await store.keys.change("key-a", lambda key: dataclasses.replace(key, limits=LimitSpec(requests_per_day=6)))
+    await store.keys.change("key-a", lambda key: structs.replace(key, limits=LimitSpec(requests_per_day=6)))
     assert await data_of(store) == {**data, "limits": {"requests_per_day": 6, "images_per_day": 7}}
 
 

@@ -1,12 +1,12 @@
 """Responses and their items, on every database."""
 
 import asyncio
-import dataclasses
 import itertools
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from app.core.errors import BadRequest
 from app.store.contract import BrokenContext, Context, Page
@@ -189,7 +189,7 @@ async def test_many_saves_at_once_are_all_kept(store):
 
 
 async def test_one_that_cannot_be_saved_does_not_harm_its_neighbours(store):
-    broken = dataclasses.replace(made("broken"), body=None)
+    broken = structs.replace(made("broken"), body=None)
     saves = [store.responses.save(response) for response in (made("a"), made("b"), broken, made("c"))]
     results = await asyncio.gather(*saves, return_exceptions=True)
     assert [isinstance(result, Exception) for result in results] == [False, False, True, False]

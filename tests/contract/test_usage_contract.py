@@ -1,9 +1,9 @@
 """The ledger of usage, on every database, with several stores on the same one."""
 
 import asyncio
-import dataclasses
 
 import pytest
+from msgspec import structs
 
 from app.store.accounts import UsageRow
 from app.store.opening import open_store
@@ -25,8 +25,8 @@ def row(day=TODAY, caller="key-a", model="@cf/a", source="reported", **figures):
 
 def times(one, count):
     """What so many of the same row come to."""
-    names = [field.name for field in dataclasses.fields(one) if field.name not in {"day", "caller", "model", "source"}]
-    return dataclasses.replace(one, **{name: getattr(one, name) * count for name in names})
+    names = [field.name for field in structs.fields(one) if field.name not in {"day", "caller", "model", "source"}]
+    return structs.replace(one, **{name: getattr(one, name) * count for name in names})
 
 
 async def everything(store):
@@ -89,7 +89,7 @@ async def test_nonsense_of_an_upstream_does_not_stop_the_counting(store):
     huge = row(model="@cf/b", prompt_tokens=10**300, completion_tokens=2**63, neurons=1e308)
     for _ in range(3):
         await store.usage.add([row(), huge])
-    bounded = dataclasses.replace(huge, prompt_tokens=10**12, completion_tokens=10**12, neurons=1e12)
+    bounded = structs.replace(huge, prompt_tokens=10**12, completion_tokens=10**12, neurons=1e12)
     assert await everything(store) == (times(row(), 3), times(bounded, 3))
 
 

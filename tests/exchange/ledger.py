@@ -1,7 +1,8 @@
 """A ledger in memory, which can be away and can be held up in the middle."""
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.store.contract import StoreUnavailable
 

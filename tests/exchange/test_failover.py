@@ -1,9 +1,10 @@
 """From account to account and from model to model: where a request goes, in which order, and where it does not."""
 
 import asyncio
-from dataclasses import replace
+from copy import copy
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.caller import Caller
 from app.core.errors import ApiError, Overloaded, QuotaExhausted, RateLimited, UpstreamRefused
@@ -18,7 +19,7 @@ NO_TOOLS = "llama-3.1-8b-instruct-fp8"
 
 
 def refusals(number, refusal=BUSY):
-    return [replace(refusal) for _ in range(number)]
+    return [copy(refusal) for _ in range(number)]
 
 
 async def test_the_same_model_on_the_next_account_comes_before_the_next_model():

@@ -1,10 +1,11 @@
 """One choice on top of an upstream that fails: what is asked again, what is not, and what it counts as."""
 
 import asyncio
-from dataclasses import replace
+from copy import copy
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from app.core.errors import ApiError, BadRequest, Overloaded, QuotaExhausted, RateLimited, UpstreamTimeout
 from app.core.events import Delta, Failed, Finished, Started
@@ -195,7 +196,7 @@ async def test_an_empty_json_answer_is_asked_for_without_a_stream_and_that_may_f
     leg, events = await world.run()
     assert said(events) == "Hi"
     assert [body["stream"] for _, body, _ in world.script.sent] == [True, False, False]
-    world = World(replace(empty), Refusal(400, 5006))
+    world = World(copy(empty), Refusal(400, 5006))
     leg, events = await world.run()
     assert [type(event) for event in events] == [Failed]
     assert leg.attempts == 2

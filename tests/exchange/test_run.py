@@ -1,10 +1,10 @@
 """Runs: admitted as a whole, several calls at once, tried again by the rules of all requests, settled in the end."""
 
 import asyncio
-from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from app.core.caller import ANONYMOUS, Caller
 from app.core.cost import cost

@@ -6,8 +6,9 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from app.core.errors import ApiError
 from app.core.events import Event, Finished

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.key import ApiKey
 from app.keys.declared import declaration

@@ -1,8 +1,9 @@
 """Another process that changes keys when it is told to: ``python -m tests.store.changing URL TIMES KEY...``."""
 
 import asyncio
-import dataclasses
 import sys
+
+from msgspec import structs
 
 from app.store.opening import open_store
 
@@ -13,7 +14,7 @@ def count(key):
 
 
 def counted(key):
-    return dataclasses.replace(key, metadata={"count": str(count(key) + 1)})
+    return structs.replace(key, metadata={"count": str(count(key) + 1)})
 
 
 async def change(store, times, names):

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app.store.accounts import UsageRow
 from app.store.contract import Context, Conversation, StoredResponse

@@ -6,10 +6,10 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
 from app.core.cost import Cost
 from app.core.outcome import Outcome

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
 
 from app.api.admin.reading import query_flag, read_edit, read_keep_seconds, read_new, refuse_unknown
 from app.api.bodies import read_object
@@ -38,8 +38,7 @@ NO_STORE: Final = (
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyKeeping:
+class KeyKeeping(Struct, frozen=True):
     """What the routes work with.
 
     Attributes:

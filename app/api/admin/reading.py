@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
+from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 
 from app.core.errors import BadRequest
@@ -29,8 +30,7 @@ _TIME_FORMS: Final = "Unix seconds, or a time with its offset such as 2027-01-01
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """What a body sets of a key.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from app.core.errors import ApiError
 from app.surfaces.batches.shapes import problem
@@ -86,8 +87,7 @@ class LineCutter:
         return [Line(number, start, data)]
 
 
-@dataclass(frozen=True, slots=True)
-class Good:
+class Good(Struct, frozen=True):
     """A line that can be asked.
 
     Attributes:

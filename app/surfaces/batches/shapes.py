@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.core.errors import ApiError, BadRequest
 from app.surfaces import fields
@@ -35,8 +36,7 @@ UNSENT: Final[Mapping[str, tuple[str, str]]] = {
 """Why a line was never asked, by the status in which its batch ended: the code and the sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
+class BatchRequest(Struct, frozen=True):
     """A batch as it was asked for.
 
     Attributes:
@@ -52,8 +52,7 @@ class BatchRequest:
     output_seconds: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchFigures:
+class BatchFigures(Struct, frozen=True):
     """What is counted of a batch.
 
     Attributes:

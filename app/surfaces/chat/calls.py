@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from app.core.events import FinishReason
 from app.core.generation import Part
@@ -17,8 +18,7 @@ EMPTY_ARGUMENTS = "{}"
 """The arguments of a call that has none: clients parse them."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallForms:
+class CallForms(Struct, frozen=True):
     """How the calls of one answer are written.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app.core.errors import BadRequest
 from app.surfaces import fields
@@ -23,8 +24,7 @@ BATCH_SECONDS: Final = MOST_SECONDS
 """When a file of a batch expires, if nothing else is said. Others never do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """What an upload says of its file.
 
     Attributes:

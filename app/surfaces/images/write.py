@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from msgspec import field
 
 from app.core.drawing import DrawingRequest, Picture
 from app.core.task import TaskReply
@@ -19,8 +20,7 @@ EventName = Literal["image_generation", "image_edit"]
 _TOLD_FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
-@dataclass(frozen=True, slots=True)
-class UrlReply(TaskReply):
+class UrlReply(TaskReply, frozen=True):
     """An answer that names its pictures by URLs, which are not known before the pictures are kept.
 
     Attributes:
@@ -28,7 +28,9 @@ class UrlReply(TaskReply):
         head: The answer without them.
     """
 
-    pictures: Sequence[Picture] = field(default=(), repr=False)
+    hidden = TaskReply.hidden | {"pictures"}
+
+    pictures: Sequence[Picture] = ()
     head: Mapping[str, Any] = field(default_factory=dict)
 
     def with_urls(self, urls: Sequence[str]) -> TaskReply:

@@ -8,8 +8,9 @@ It is read back in ``app.surfaces.responses.history``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, Final
+
+from msgspec.structs import fields
 
 from app.core.errors import ApiError, UpstreamBroken
 from app.core.generation import Generation
@@ -45,8 +46,7 @@ _AFTER: Final = frozenset({"message", "function_call", "custom_tool_call"})
 _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
-@dataclass(frozen=True, slots=True)
-class CompactionRequest(ResponsesRequest):
+class CompactionRequest(ResponsesRequest, frozen=True):
     """A request for a summary.
 
     Attributes:

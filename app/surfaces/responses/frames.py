@@ -7,8 +7,9 @@ number, and one JSON string. All others are rare.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from app.core.errors import ApiError
 from app.surfaces.responses.items import Item, ItemKind
@@ -16,8 +17,7 @@ from app.wire.codec import encode
 from app.wire.sse import DONE
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """What the events about one kind of item are called.
 
     Attributes:

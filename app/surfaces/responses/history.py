@@ -7,8 +7,9 @@ it at once, wherever they stood in the list.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from msgspec import Struct, field
 
 from app.core.errors import BadRequest
 from app.core.request import Content, Message, TextContent, ToolCall
@@ -24,15 +25,13 @@ from app.wire.codec import CodecError, decode
 _Text = str | tuple[Content, ...]
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(Struct):
     call: ToolCall
     bare_name: str
     outputs: list[_Text] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(Struct):
     """What the assistant did before somebody else spoke."""
 
     texts: list[_Text] = field(default_factory=list)
@@ -55,8 +54,7 @@ class _Turn:
         return [turn, *outputs]
 
 
-@dataclass(slots=True)
-class _Stray:
+class _Stray(Struct):
     """An output that does not say which call it answers."""
 
     output: _Text

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from app.core.events import PartKind
 from app.core.surface import NewId, SealText
@@ -23,8 +24,7 @@ _PREFIXES: dict[ItemKind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """What does not change about an item while its text grows.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from app.core.request import GenerationRequest, ResponseFormat
@@ -35,8 +34,7 @@ _DROPPED: Final = frozenset(name for name, fate in FATES.items() if fate.kind ==
 """What is dropped whatever its value; the others have values that ask for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsesRequest(GenerationRequest):
+class ResponsesRequest(GenerationRequest, frozen=True):
     """A request with the way back from the model's tools to the client's.
 
     Attributes:

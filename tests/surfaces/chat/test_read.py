@@ -1,8 +1,7 @@
 """What clients really send, and what is read from it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from app.core.errors import BadRequest
 from app.core.request import (
