@@ -169,8 +169,10 @@ def create_app(
         "/responses": responses,
         "/responses/compact": CompactSurface(stores=settings.store),
     }
-    for path, surface in generating.items():
-        app.router.routes.extend(generation.routes(path, surface, wiring, replies))
+    generates = [
+        route for path, surface in generating.items() for route in generation.routes(path, surface, wiring, replies)
+    ]
+    app.router.routes.extend(generates)
     app.router.routes.extend(socket.routes("/responses", sockets))
     app.router.routes.extend(counting.routes("/responses", responses, wiring, replies))
     app.router.routes.extend(_run_routes(settings, wiring, Running(replies, drain)))
@@ -196,6 +198,8 @@ def create_app(
         metrics=parts.metrics,
         metrics_key=secret_of(settings.metrics_key),
         metrics_public=settings.metrics_public,
+        # A span is named by its route, which only the framework's routing tells.
+        direct={} if parts.exporting is not None else {route.path: route.app for route in generates},
     )
     return app
 

@@ -9,7 +9,8 @@ from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.drain import Drain, shutting_down
-from app.api.reply import Presence, send_json
+from app.api.presence import Presence
+from app.api.reply import send_json
 from app.core.errors import NotFound
 from app.core.surface import BackgroundSurface
 from app.exchange.background import Bells
@@ -86,8 +87,7 @@ class Following(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the status, then every block as it comes."""
-        del scope
-        async with Presence(receive, send, self._keep_alive_seconds, self._drain) as presence:
+        async with Presence(scope, receive, send, self._keep_alive_seconds, self._drain) as presence:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             unsent = b""
             try:

@@ -4,123 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import TypeAlias
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.drain import Drain, shutting_down
 from app.api.errors import error_body, error_headers
+from app.api.presence import Presence
 from app.core.errors import ApiError, BadRequest, Internal, TooLarge
 from app.exchange import Exchange
 from app.wire.codec import encode
-from app.wire.sse import KEEP_ALIVE
 
 _STREAM_HEADERS = {"cache-control": "no-cache"}
 
 
 class ClientLeft(Exception):
     """The client has gone before its request was whole."""
-
-
-class Answered(Protocol):
-    """A request that is being answered."""
-
-    @property
-    def ending(self) -> bool:
-        """The answer has come to its end; it is not to be interrupted any more."""
-
-
-class Presence:
-    """Watches whether the client is still there, and cancels the task that serves it when it is not.
-
-    While a stream is silent it also sends comment lines, so that nobody between here and the client takes the silence
-    for death. One task for both, and nothing per chunk.
-
-    Args:
-        receive: Where the server says that the client has left.
-        send: Where comment lines go.
-        interval: Seconds of silence before a comment line; 0 for none.
-        drain: Cancels the task, too, when the server has to end before the answer does.
-        exchange: What is answered; one that is ending anyway is left to do so.
-
-    Attributes:
-        left: The client has left.
-        interrupted: The server ends.
-    """
-
-    def __init__(
-        self, receive: Receive, send: Send, interval: float, drain: Drain, exchange: Answered | None = None
-    ) -> None:
-        self._receive = receive
-        self._send = send
-        self._interval = interval
-        self._drain = drain
-        self._exchange = exchange
-        self._served: asyncio.Task[object] | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._busy = True
-        self._spoke = False
-        self.left = False
-        self.interrupted = False
-
-    async def __aenter__(self) -> Self:
-        self._served = asyncio.current_task()
-        self._watcher = asyncio.create_task(self._watch())
-        self._drain.enter(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        assert self._watcher is not None  # noqa: S101 - made on entering
-        self._watcher.cancel()
-        self._drain.leave(self)
-        if kind is asyncio.CancelledError and self.left:
-            assert self._served is not None  # noqa: S101 - set on entering
-            # Only our own cancellation ends here; one from outside goes on.
-            return self._served.uncancel() == 0
-        return False
-
-    def interrupt(self) -> None:
-        """Cancel the task, which then ends the answer; see ``resume``."""
-        if not self.left and (self._exchange is None or not self._exchange.ending):
-            assert self._served is not None  # noqa: S101 - set on entering
-            self.interrupted = True
-            self._served.cancel()
-
-    def resume(self) -> bool:
-        """Tell whether a cancellation that was caught is an interruption; then the task goes on, to end the answer."""
-        assert self._served is not None  # noqa: S101 - set on entering
-        return self.interrupted and self._served.uncancel() == 0
-
-    async def send(self, block: bytes, *, more: bool) -> None:
-        """Send a part of a stream's body; comment lines come only between two of them."""
-        self._busy = self._spoke = True
-        await self._send({"type": "http.response.body", "body": block, "more_body": more})
-        self._busy = not more
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._interval or None):
-                    message = await self._receive()
-            except TimeoutError:
-                await self._break_silence()
-                continue
-            if message["type"] == "http.disconnect":
-                self.left = True
-                assert self._served is not None  # noqa: S101 - set on entering
-                if not self.interrupted:
-                    self._served.cancel()
-                return
-
-    async def _break_silence(self) -> None:
-        if self._spoke:
-            self._spoke = False
-        elif not self._busy:
-            await self._send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
 
 
 class EventStream(EventSourceResponse):
@@ -196,7 +96,7 @@ class Replies:
             except ClientLeft:
                 exchange.leave()
                 return
-            presence = Presence(receive, send, self._keep_alive_seconds, self._drain, exchange)
+            presence = Presence(scope, receive, send, self._keep_alive_seconds, self._drain, exchange)
             try:
                 async with presence:
                     await self._answer(exchange, raw, presence, scope, receive, send)

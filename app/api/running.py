@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.drain import Drain, shutting_down
 from app.api.forms import read_form
 from app.api.generation import EXPLAIN
-from app.api.reply import ClientLeft, Presence, Replies, send_bytes, send_error
+from app.api.presence import Presence
+from app.api.reply import ClientLeft, Replies, send_bytes, send_error
 from app.core.errors import ApiError, BadRequest, Internal
 from app.core.task import FormReader, TaskReply, Upload
 from app.exchange.run import Run, Service
@@ -68,7 +69,7 @@ class Running:
             except (ClientLeft, ClientDisconnect):
                 run.leave()
                 return
-            presence = Presence(receive, send, 0, self._drain, run)
+            presence = Presence(scope, receive, send, 0, self._drain, run)
             try:
                 async with presence:
                     await self._answer(run, body, presence, send)

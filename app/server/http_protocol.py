@@ -9,6 +9,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.caller import REQUEST_ID_PREFIX, request_id_of
+from app.api.presence import DEPARTURE
 from app.server.bounds import Refusal
 from app.server.door import OPEN_PATHS, Door
 
@@ -59,6 +60,8 @@ class Connection(HttpToolsProtocol):
         self._crowded = False
         self._deaf = False
         self._put_off = b""
+        self._on_departure: Callable[[], None] | None = None
+        self._extensions: dict[str, dict[Any, Any]] = {DEPARTURE: {"tell": self.tell_departure}}
         self._reads = 0
         self._resumes = 0
         self._large_read = False
@@ -79,6 +82,25 @@ class Connection(HttpToolsProtocol):
             self._crowded = True
             if past > CROWD:
                 self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hear that the client has left."""
+        super().connection_lost(exc)
+        # Requests of it that are still to begin hear of it as ASGI has it.
+        self._extensions.clear()
+        if self._on_departure is not None:
+            self._on_departure()
+
+    def tell_departure(self, call: Callable[[], None] | None) -> None:
+        """Set what is called when the client leaves, by the one request that is being answered; see ``DEPARTURE``."""
+        self._on_departure = call
+        # A large body may have stopped the reading, and the end of a connection is something to be read.
+        self.flow.resume_reading()
+
+    def cut_off(self) -> None:
+        """Close it at once, because the server ends: it is not the client who leaves."""
+        self._on_departure = None
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as far as it is within the bounds."""
@@ -123,6 +145,7 @@ class Connection(HttpToolsProtocol):
             self._chosen = self._door.large_head
             raise _Refused
         self._head_bytes = 0
+        self.scope["extensions"] = self._extensions
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:

@@ -7,10 +7,11 @@ import contextlib
 import gc
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -40,6 +41,12 @@ FORCED_SECONDS: Final = 0.3
 
 SETTLE_SECONDS: Final = 0.02
 """How long requests that have reached this machine get to reach this process, before idle connections are closed."""
+
+TURNS_TO_READ: Final = 3
+"""After so many turns of an event loop, everything that had come before them was read."""
+
+ACCEPT_SECONDS: Final = 0.25
+"""How long connections are taken that wait in line when the end begins, where more and more come."""
 
 GARBAGE_THRESHOLDS: Final = (10_000, 10, 10)
 """Python's own would have a busy server with 2,000 connections stand still for 50 ms in every second."""
@@ -224,12 +231,16 @@ class Server(uvicorn.Server):
             connection.finish_requests()
         await self._until(lambda: False, self._drain_delay)
 
+        await self._take_waiting(sockets or ())
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
         # What clients have sent before they could know is still answered.
         await asyncio.sleep(SETTLE_SECONDS)
+        # Where this process stood still for so long, nothing was read in it.
+        for _ in range(TURNS_TO_READ):
+            await asyncio.sleep(0)
         for each in list(self.server_state.connections):
             each.shutdown()
 
@@ -250,10 +261,24 @@ class Server(uvicorn.Server):
             _log.error("the application does not close what it has open")
             self.status = 1
 
+    async def _take_waiting(self, listeners: Sequence[socket.socket]) -> None:
+        """Take the connections that clients have already: with the listener closed, they would be reset."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ACCEPT_SECONDS
+        with selectors.DefaultSelector() as selector:
+            for listener in listeners:
+                selector.register(listener, selectors.EVENT_READ)
+            # A turn of the event loop takes one of them.
+            while listeners and selector.select(0) and loop.time() < deadline and not self.force_exit:  # noqa: ASYNC110 - the kernel tells of it only when asked
+                await asyncio.sleep(0)
+
     async def _cut_off(self) -> None:
         """End what could not be ended otherwise."""
         for each in list(self.server_state.connections):
-            each.transport.abort()
+            if isinstance(each, Connection):
+                each.cut_off()
+            else:
+                each.transport.abort()
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()

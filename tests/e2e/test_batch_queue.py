@@ -47,6 +47,10 @@ def queued(control):
 
 @pytest.mark.parametrize("model", [QWEN, LLAMA])
 def test_most_lines_go_through_the_queue(client, control, model):
+    # Slow enough that not all lines are answered one by one before the first pack is made.
+    control.post(
+        "/faults", json={"fault": "slow-first", "seconds": 0.1, "times": 60, "model": model}
+    ).raise_for_status()
     lines = [chat(f"line-{number}", model) for number in range(150)]
     batch = ended(client, begin(client, lines))
     assert (batch.request_counts.completed, batch.error_file_id) == (150, None)

@@ -96,9 +96,9 @@ class Inside:
         end: Tells it to end in good order.
     """
 
-    def __init__(self, bounds, drain_seconds, drain_delay):
+    def __init__(self, application, bounds, drain_seconds, drain_delay):
         drain = Drain()
-        self.app = Application(drain)
+        self.app = application(drain)
         self.door = Door(Bounds(**bounds), new_id)
         self._listener = listen("127.0.0.1", 0)
         self.port = self._listener.getsockname()[1]
@@ -116,9 +116,9 @@ class Inside:
 
 
 @contextlib.contextmanager
-def inside(drain_seconds=0.2, drain_delay=0.0, **bounds):
+def inside(application=Application, drain_seconds=0.2, drain_delay=0.0, **bounds):
     """Run a server."""
-    made = Inside(bounds, drain_seconds, drain_delay)
+    made = Inside(application, bounds, drain_seconds, drain_delay)
     made.thread.start()
     try:
         until(lambda: made.server.started or not made.thread.is_alive())

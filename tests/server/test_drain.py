@@ -1,6 +1,8 @@
 """How the end is told to those who serve requests, and the order in which things are closed."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
@@ -91,3 +93,26 @@ async def test_a_request_that_is_still_arriving_is_told(seconds):
             answer = await client.whole(await client.head())
             assert (answer.status, answer.error["code"]) == (503, "server_is_overloaded")
             until(lambda: server.app.left == ["/a"])
+
+
+async def test_those_who_wait_in_line_when_the_end_begins_are_answered():
+    with inside(drain_seconds=5) as server:
+        began, all_sent = threading.Event(), threading.Event()
+
+        def stand_still():
+            began.set()
+            assert all_sent.wait(5)
+            # Longer than a tick, so that the server looks at the end before it looks at its listener.
+            time.sleep(0.2)
+
+        async with clients(server.port) as connect, asyncio.timeout(10):
+            server.loop.call_soon_threadsafe(stand_still)
+            await asyncio.to_thread(began.wait)
+            waiting = [await connect() for _ in range(30)]
+            for client in waiting:
+                client.writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+                await client.writer.drain()
+            server.end()
+            all_sent.set()
+            answers = [await client.whole(await client.head()) for client in waiting]
+        assert [answer.status for answer in answers] == [200] * 30
