@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 
 def new_id(prefix: str) -> str:
     """Make an id: the prefix and 128 random bits."""
-    return prefix + secrets.token_hex(16)
+    return prefix + os.urandom(16).hex()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import httpx
 from msgspec import Struct
 
-from app.cloudflare.transport import Body
-from app.core.errors import ApiError, Overloaded, UpstreamBroken, UpstreamTimeout, UpstreamTruncated
+from app.cloudflare.answer import Answer, patience, total_timeout
+from app.cloudflare.carrier import Carrier, HttpxCarrier
+from app.cloudflare.transport import Transport
+from app.core.errors import ApiError, Overloaded, UpstreamBroken, UpstreamTimeout
 from app.core.quiet import Quiet
 from app.core.upstream import UpstreamRequest
 from app.dialects.errors import read_failure
 from app.wire.codec import encode
-from app.wire.compression import ENCODINGS, CompressionError, Decompressor
 
 MAX_FAILURE_BYTES = 64 * 1024
 """How much of a failure's body is read: an HTML page says nothing that its beginning does not."""
@@ -25,19 +25,10 @@ MAX_FAILURE_BYTES = 64 * 1024
 FAILURE_SECONDS = 5.0
 """How long it is waited for: whoever sent the request waits too, and the status says most."""
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""How much of an unstreamed answer is read."""
-
-FINISH_SECONDS = 0.5
-"""How long the bytes after the end of a stream are waited for."""
-
 GATEWAY_URL: Final = "https://gateway.ai.cloudflare.com/v1"
 
 UNREACHABLE: Final = "upstream_unreachable"
 """The code of failures before there was a connection: nothing has been sent."""
-
-TOTAL_TIMEOUT: Final = "total_timeout"
-"""The code of an answer that took longer, all in all, than it may."""
 
 _THROUGH_GATEWAY: Final = ("/v1/", "/run/")
 """Paths, below ``/ai``, that a gateway has too. The rest is no call of a model."""
@@ -46,13 +37,6 @@ HIDDEN: Final = "***"
 """Stands for what is not shown."""
 
 _SECRET_HEADERS: Final = ("authorization", "cf-aig-authorization")
-
-CACHE_STATUS: Final = "cf-aig-cache-status"
-"""The header by which an AI Gateway says that an answer is one that it had kept: ``HIT`` or ``MISS``."""
-
-_GATEWAY_ANSWERS: Final = (CACHE_STATUS, "cf-aig-log-id")
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Timeouts(Struct, frozen=True):
@@ -93,105 +77,6 @@ class _Place(NamedTuple):
     is_gateway: bool
 
 
-class Answer:
-    """An upstream answer with a good status, being read.
-
-    Attributes:
-        content_type: The media type, without parameters, in lower case.
-        request_id: Cloudflare's ``cf-ray``.
-        status: The HTTP status.
-        gateway: What the AI Gateway says about it, as headers; empty without one.
-    """
-
-    def __init__(self, response: httpx.Response, idle: float, deadline: float | None) -> None:
-        headers = response.headers
-        self.status = response.status_code
-        self.content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.request_id: str | None = headers.get("cf-ray")
-        self.gateway = _NOTHING
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - tells the type checker
-        # It is never asked for; what stands before Cloudflare may do it all the same.
-        compressed = headers.get("content-encoding", "").strip().lower() in ENCODINGS
-        stream = response.stream
-        self._body = stream if isinstance(stream, Body) and not compressed else _Blocks(stream, compressed=compressed)
-        self._idle = idle
-        self._deadline = deadline
-
-    async def read(self) -> bytes:
-        """The bytes of the next network read; empty at the end.
-
-        Raises:
-            UpstreamTimeout: Nothing came for the idle time, or the answer's deadline has come.
-            UpstreamTruncated: The connection broke.
-            UpstreamBroken: The answer is compressed and cannot be read.
-        """
-        seconds, is_last = _patience(self._idle, self._deadline)
-        if is_last and seconds <= 0:
-            # What has come already is given without any waiting, so nothing else would see it.
-            raise total_timeout()
-        try:
-            return await self._body.read(seconds)
-        except httpx.TimeoutException:
-            if is_last:
-                raise total_timeout() from None
-            raise UpstreamTimeout("Workers AI stopped sending in the middle of its answer.") from None
-        except httpx.TransportError:
-            raise UpstreamTruncated from None
-        except CompressionError:
-            raise UpstreamBroken("Workers AI sent a compressed answer that cannot be read.") from None
-
-    async def read_all(self, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body.
-
-        Raises:
-            UpstreamBroken: It is larger than ``max_bytes``, or as for ``read``.
-        """
-        blocks: list[bytes] = []
-        size = 0
-        while block := await self.read():
-            blocks.append(block)
-            size += len(block)
-            if size > max_bytes:
-                raise UpstreamBroken("Workers AI sent an answer that is too large to read.")
-        return b"".join(blocks)
-
-    async def finish(self) -> None:
-        """Let go of an answer whose end has been understood.
-
-        Its last bytes are read, so that its connection can serve the next request.
-        """
-        try:
-            await self._body.read(FINISH_SECONDS)
-        except (httpx.TransportError, CompressionError):
-            pass
-        finally:
-            await self.aclose()
-
-    async def aclose(self) -> None:
-        """Give the answer up: an unfinished one closes its connection at once."""
-        await self._body.aclose()
-
-
-class _Blocks:
-    """The bytes of an answer that came over any other transport, or that is compressed."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, *, compressed: bool) -> None:
-        self._stream = stream
-        self._blocks = aiter(_decompressed(stream) if compressed else stream)
-
-    async def read(self, seconds: float) -> bytes:
-        """As ``Body.read``; may also raise ``CompressionError``."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await anext(self._blocks, b"")
-        except TimeoutError:
-            raise httpx.ReadTimeout("nothing came in time") from None
-
-    async def aclose(self) -> None:
-        """Let go of it."""
-        await self._stream.aclose()
-
-
 class CloudflareClient:
     """Speaks to one Cloudflare account.
 
@@ -222,7 +107,8 @@ class CloudflareClient:
         gateway: Gateway | None = None,
     ) -> None:
         self.gateway = gateway
-        self._transport = transport
+        # Any of httpx's transports will do; ours is spoken to without httpx's objects.
+        self._carrier: Carrier = transport if isinstance(transport, Transport) else HttpxCarrier(transport)
         self._base = f"{base_url}/accounts/{account_id}/ai"
         self._account_id = account_id
         self._places: dict[str, _Place] = {}
@@ -233,7 +119,6 @@ class CloudflareClient:
             "user-agent": user_agent,
             "accept-encoding": "identity",
         }
-        self._extensions = {"timeout": {"connect": timeouts.connect, "pool": timeouts.connect}}
 
     async def open(self, request: UpstreamRequest, deadline: float | None = None) -> Answer:
         """Send a request; return when a good answer has begun.
@@ -291,7 +176,7 @@ class CloudflareClient:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        await self._carrier.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -308,17 +193,11 @@ class CloudflareClient:
         raw_headers.append((b"host", place.url.netloc))
         if method != "GET":
             raw_headers.append((b"content-length", b"%d" % len(content)))
-        # As a stream: of content, httpx would look at every header again, which takes it longer than all of this.
-        stream = httpx.ByteStream(content)
-        http_request = httpx.Request(method, place.url, headers=raw_headers, stream=stream, extensions=self._extensions)
-        seconds, is_last = _patience(self._timeouts.first_byte, deadline)
+        seconds, is_last = patience(self._timeouts.first_byte, deadline)
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._transport.handle_async_request(http_request)
-        except TimeoutError:
-            if is_last:
-                raise total_timeout() from None
-            raise UpstreamTimeout from None
+            received = await self._carrier.send(
+                method, place.url, raw_headers, content, connect=self._timeouts.connect, head=seconds
+            )
         except httpx.PoolTimeout:
             raise Overloaded(
                 "Every connection to Workers AI is in use. Please try again later.", retry_after=1
@@ -326,17 +205,17 @@ class CloudflareClient:
         except httpx.ConnectTimeout:
             raise UpstreamTimeout("Workers AI could not be reached in time.", code=UNREACHABLE) from None
         except httpx.TimeoutException:
+            if is_last:
+                raise total_timeout() from None
             raise UpstreamTimeout from None
         except httpx.ConnectError:
             raise UpstreamBroken("Workers AI could not be reached.", code=UNREACHABLE) from None
         except httpx.TransportError:
             raise UpstreamBroken("The connection to Workers AI broke before it answered.") from None
-        answer = Answer(response, self._timeouts.idle, deadline)
-        if place.is_gateway:
-            answer.gateway = _said_by_gateway(response.headers)
+        answer = Answer(received, self._timeouts.idle, deadline, is_gateway=place.is_gateway)
         if answer.status == 200:
             return answer
-        raise await self._failure(answer, response.headers)
+        raise await self._failure(answer, httpx.Headers(list(received.headers)))
 
     def _place(self, path: str) -> _Place:
         known = self._places.get(path)
@@ -375,14 +254,6 @@ class CloudflareClient:
         return error
 
 
-async def _decompressed(blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    decompressor = Decompressor()
-    async for block in blocks:
-        for piece in decompressor.feed(block):
-            yield piece
-    decompressor.close()
-
-
 def _headers(place: _Place, request: UpstreamRequest) -> dict[str, str]:
     """The headers of a request there."""
     return {
@@ -391,21 +262,3 @@ def _headers(place: _Place, request: UpstreamRequest) -> dict[str, str]:
         "accept": "text/event-stream" if request.stream else "application/json",
         **request.headers,
     }
-
-
-def _patience(seconds: float, deadline: float | None) -> tuple[float, bool]:
-    """How long something is waited for, and whether that is until the deadline.
-
-    The latter is kept, and not found out by the clock afterwards: some event loops are a moment early.
-    """
-    left = math.inf if deadline is None else deadline - asyncio.get_running_loop().time()
-    return min(seconds, left), left < seconds
-
-
-def total_timeout() -> UpstreamTimeout:
-    """The failure of an answer whose deadline has come; another one would take as long."""
-    return UpstreamTimeout("The answer took longer than this proxy allows.", code=TOTAL_TIMEOUT, should_retry=False)
-
-
-def _said_by_gateway(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: value for name in _GATEWAY_ANSWERS if (value := headers.get(name))}

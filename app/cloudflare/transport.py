@@ -12,11 +12,12 @@ import collections
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import httpx
 
+from app.cloudflare.carrier import Received
 from app.cloudflare.connection import Connection, Exchange
 from app.cloudflare.dialling import Dialler, Origin
 
@@ -92,6 +93,21 @@ class Transport(httpx.AsyncBaseTransport):
         """How many are open."""
         return len(self._open)
 
+    async def send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Sequence[tuple[bytes, bytes]],
+        content: bytes,
+        *,
+        connect: float | None,
+        head: float | None,
+    ) -> Received:
+        """Send one request; see ``app.cloudflare.carrier.Carrier``."""
+        waits = {"connect": connect, "pool": connect}
+        exchange = await self._exchange(method, url, headers, content, waits, head)
+        return Received(exchange.status, exchange.headers, Body(exchange, None))
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; return when the answer's head has come.
 
@@ -99,23 +115,40 @@ class Transport(httpx.AsyncBaseTransport):
             httpx.TransportError: It did not come.
         """
         seconds: Mapping[str, float | None] = request.extensions.get("timeout", _ANY_TIME)
-        origin = self._origin(request.url)
-        stream = request.stream
-        # What is there already need not be read in turns of an iterator.
-        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
-        head = _head(request, origin, len(body))
+        exchange = await self._exchange(
+            request.method, request.url, request.headers.raw, await request.aread(), seconds
+        )
+        stream = Body(exchange, seconds.get("read"))
+        return httpx.Response(exchange.status, headers=exchange.headers, stream=stream, request=request)
+
+    async def _exchange(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Sequence[tuple[bytes, bytes]],
+        content: bytes,
+        seconds: Mapping[str, float | None],
+        whole: float | None = None,
+    ) -> Exchange:
+        """Send one request; return when the answer's head has come: all in all, within ``whole`` seconds."""
+        origin = self._origin(url)
+        request_head = _head(method, url, headers, origin, len(content))
+        left = seconds.get("read") if whole is None else whole
         connection = self._idle_one(origin) if not self._waiting else None
         if connection is None:
-            connection = await self._wait_for_one(origin, seconds)
-        exchange = connection.send(head, body, bodiless=request.method == "HEAD")
-        longest = seconds.get("read")
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            async with _bounded(whole, httpx.ReadTimeout):
+                connection = await self._wait_for_one(origin, seconds)
+            if whole is not None:
+                left = whole - (loop.time() - began)
+        exchange = connection.send(request_head, content, bodiless=method == "HEAD")
         try:
-            await exchange.head(longest)
+            await exchange.head(left)
         except BaseException:
             exchange.abandon()
             raise
-        body_stream = Body(exchange, longest)
-        return httpx.Response(exchange.status, headers=exchange.headers, stream=body_stream, request=request)
+        return exchange
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -237,14 +270,14 @@ def _idle_since(connection: Connection) -> float:
     return connection.idle_since
 
 
-def _head(request: httpx.Request, origin: Origin, length: int) -> bytes:
+def _head(method: str, url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], origin: Origin, length: int) -> bytes:
     """The request line and the headers, with the empty line.
 
     Raises:
         httpx.LocalProtocolError: A header would be more than one.
     """
-    lines = [b"%b %b%b HTTP/1.1" % (request.method.encode("ascii"), origin.target, request.url.raw_path)]
-    for name, value in request.headers.raw:
+    lines = [b"%b %b%b HTTP/1.1" % (method.encode("ascii"), origin.target, url.raw_path)]
+    for name, value in headers:
         if name.lower() == b"transfer-encoding":
             # The whole body is there: it has a length.
             lines.append(b"Content-Length: %d" % length)

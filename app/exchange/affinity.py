@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator
+from hashlib import blake2b
 
 from app.core.caller import Caller
 from app.core.request import GenerationRequest, TextContent
@@ -21,7 +21,7 @@ def affinity(secret: bytes, caller: Caller, request: GenerationRequest, named: s
     another one has in the cache.
 
     Args:
-        secret: The key of the hash.
+        secret: The key of the hash: at most 64 bytes.
         caller: Who asks.
         request: What is asked: its cache key, or else its first messages, are the conversation's name.
         named: What the client itself calls the conversation, in the upstream's own header.
@@ -29,7 +29,7 @@ def affinity(secret: bytes, caller: Caller, request: GenerationRequest, named: s
     name = named or request.cache_key
     parts = [name] if name else list(_beginning(request))
     words = "\0".join([caller.id, *parts]).encode("utf-8", "surrogatepass")
-    return hmac.digest(secret, words, "sha256").hex()[:32]
+    return blake2b(words, key=secret, digest_size=16).hexdigest()
 
 
 def _beginning(request: GenerationRequest) -> Iterator[str]:

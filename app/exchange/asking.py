@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from app.cloudflare.client import Answer, total_timeout
+from app.cloudflare.answer import Answer, total_timeout
 from app.core.caller import Caller
 from app.core.errors import ApiError, UpstreamBroken
 from app.core.model import Model

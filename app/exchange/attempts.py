@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from app.cloudflare.client import TOTAL_TIMEOUT, UNREACHABLE
+from app.cloudflare.answer import TOTAL_TIMEOUT
+from app.cloudflare.client import UNREACHABLE
 from app.core.errors import (
     ApiError,
     Forbidden,

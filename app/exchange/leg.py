@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from app.cloudflare.client import CACHE_STATUS, Answer
+from app.cloudflare.answer import CACHE_STATUS, Answer
 from app.core.caller import ANONYMOUS, Caller
 from app.core.errors import ApiError, UpstreamBroken
 from app.core.events import Event, Failed, Finished, Opened

@@ -12,6 +12,7 @@ from app.api.caller import REQUEST_ID_PREFIX, request_id_of
 from app.api.presence import DEPARTURE
 from app.server.bounds import Refusal
 from app.server.door import OPEN_PATHS, Door
+from app.server.writing import JoinedWrites
 
 CROWD: Final = 100
 """How many connections past the bound are still heard, so that a health check comes through."""
@@ -147,6 +148,11 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self.scope["extensions"] = self._extensions
         super().on_headers_complete()
+        cycle = self._current()
+        # There is none for a request that becomes a WebSocket.
+        if cycle is not None and cycle.scope is self.scope:
+            # It begins to write in a later turn, and does with a transport what is done there.
+            cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to the WebSocket protocol, if there is room."""

@@ -87,11 +87,43 @@ async def serving(script, **arguments):
             await transport.aclose()
 
 
+@pytest.fixture(params=[True, False], ids=["httpx's interface", "ours"], autouse=True)
+def _interface(request, monkeypatch):
+    monkeypatch.setattr(Interface, "is_httpx", request.param)
+
+
+class Interface:
+    """Which of the transport's two interfaces is tried."""
+
+    is_httpx = True
+
+
+class Blocks(httpx.AsyncByteStream):
+    """A body of ours as one of httpx's."""
+
+    def __init__(self, body, seconds):
+        self.body, self.seconds = body, seconds
+
+    async def __aiter__(self):
+        while block := await self.body.read(self.seconds):
+            yield block
+
+    async def aclose(self):
+        await self.body.aclose()
+
+
 async def send(transport, url, content=b"{}", method="POST", *, seconds=None, **headers):
     headers = {"content-type": "application/json", "authorization": "Bearer t", **headers}
-    extensions = {"timeout": seconds or {}}
-    request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
-    return await transport.handle_async_request(request)
+    seconds = seconds or {}
+    request = httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": seconds})
+    if Interface.is_httpx:
+        return await transport.handle_async_request(request)
+    connect = seconds.get("connect", seconds.get("pool"))
+    received = await transport.send(
+        method, request.url, request.headers.raw, await request.aread(), connect=connect, head=seconds.get("read")
+    )
+    stream = Blocks(received.body, seconds.get("read"))
+    return httpx.Response(received.status, headers=received.headers, stream=stream, request=request)
 
 
 async def read(response):
@@ -686,3 +718,15 @@ async def test_hosts_that_need_no_proxy(monkeypatch, no_proxies):
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         assert await read(await send(transport, url)) == b"x"
+
+
+async def test_an_answer_has_so_long_in_all_and_waiting_for_a_connection_is_part_of_it():
+    never = asyncio.Event()
+    async with serving(Script([never]), max_connections=1) as (transport, url):
+        busy = asyncio.create_task(send(transport, url))
+        while not transport.connections:
+            await asyncio.sleep(0)
+        with pytest.raises(httpx.ReadTimeout):
+            await transport.send("GET", url, [(b"host", b"x")], b"", connect=None, head=0.02)
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)

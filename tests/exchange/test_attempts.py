@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cloudflare.client import total_timeout
+from app.cloudflare.answer import total_timeout
 from app.core.errors import ApiError, BadRequest, Overloaded, RateLimited, UpstreamTimeout, UpstreamTruncated
 from app.dialects.errors import read_failure
 from app.exchange.attempts import Patience, RetryBudget, Rule, Step, Trouble, next_step, rule_for

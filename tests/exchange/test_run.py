@@ -6,6 +6,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from app.cloudflare.carrier import HttpxCarrier
 from app.core.caller import ANONYMOUS, Caller
 from app.core.cost import cost
 from app.core.errors import (
@@ -154,7 +155,7 @@ async def test_no_more_calls_are_under_way_at_once_than_the_bound():
 
     desk = Desk()
     for account in desk.world.accounts:
-        account.client._transport = Counting()
+        account.client._carrier = HttpxCarrier(Counting())
     _, reply = await desk.ask(MODERATIONS, model=None, input=["x"] * 20)
     assert len(decode(reply.body)["results"]) == 20
     assert most == MOST_AT_ONCE
