@@ -86,8 +86,8 @@ class _Cabinet(NamedTuple):
 
     def add_routes(self, app: FastAPI) -> None:
         """Serve them."""
-        app.include_router(files.router(self.filing))
-        app.include_router(batches.router(BatchRoutes(self.filing, self.work.wake, self.work.stop)))
+        app.router.routes.extend(files.routes(self.filing))
+        app.router.routes.extend(batches.routes(BatchRoutes(self.filing, self.work.wake, self.work.stop)))
 
 
 def create_app(
@@ -178,14 +178,14 @@ def create_app(
     app.router.routes.extend(_run_routes(settings, wiring, Running(replies, drain)))
     if settings.store:
         keeping = Keeping(memory, new_id, time.time, settings.max_body_bytes)
-        app.include_router(stored_responses.router(keeping, follower, workers.stop))
-        app.include_router(conversations.router(keeping))
+        app.router.routes.extend(stored_responses.routes(keeping, follower, workers.stop))
+        app.router.routes.extend(conversations.routes(keeping))
         cabinet.add_routes(app)
     if settings.admin_key is not None:
         _add_administration(app, settings, parts)
     app.state.watch_refusals = None if parts.metrics is None else _show_metrics(app, parts.metrics, parts, workers)
-    app.include_router(models.router(parts.catalogue.current))
-    app.include_router(health.router(lambda: ready and not drain.begun, __version__))
+    app.router.routes.extend(models.routes(parts.catalogue.current))
+    app.router.routes.extend(health.routes(lambda: ready and not drain.begun, __version__))
     errors.install(app)
     app.state.prepare = prepare
     app.state.drain = drain
@@ -247,7 +247,7 @@ def _show_metrics(
     """Serve what is measured; returns who is to be told where the server counts what it refuses."""
     measured.watch(metrics.limiting(parts.buckets, parts.guards))
     measured.watch(metrics.standing(lambda: parts.catalogue.refreshed_at, lambda: workers.running))
-    app.include_router(metrics.router(measured, lambda: parts.memory.store))
+    app.router.routes.extend(metrics.routes(measured, lambda: parts.memory.store))
     return lambda refused: measured.watch(metrics.refusing(refused))
 
 
@@ -259,7 +259,7 @@ def _add_administration(app: FastAPI, settings: Settings, parts: Parts) -> None:
         return None if store is None else store.keys
 
     keeping = KeyKeeping(records, keys.fixed, keys.refresh, os.urandom, time.time)
-    app.include_router(admin_keys.router(keeping))
+    app.router.routes.extend(admin_keys.routes(keeping))
 
     def limiter() -> Mapping[str, Any]:
         return parts.buckets.stats._asdict()
@@ -270,7 +270,9 @@ def _add_administration(app: FastAPI, settings: Settings, parts: Parts) -> None:
 
     stats = {"limiter": limiter, "account_guard": account_guard}
     allocation = settings.account_allocation
-    app.include_router(admin_usage.router(parts.accounting, parts.catalogue.current, time.time, allocation, stats))
+    app.router.routes.extend(
+        admin_usage.routes(parts.accounting, parts.catalogue.current, time.time, allocation, stats)
+    )
 
 
 @contextlib.asynccontextmanager

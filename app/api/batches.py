@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 from msgspec.structs import asdict
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.bodies import read_object
 from app.api.caller import caller_id
 from app.api.conversations import answer
 from app.api.files import Filing, missing
 from app.api.paging import page_body, read_cut
+from app.api.routing import Routes
 from app.core.errors import BadRequest, NotFound
 from app.store.batching import StoredBatch
 from app.surfaces.batches.shapes import (
@@ -40,9 +42,9 @@ class BatchRoutes(Struct, frozen=True):
     stop: Callable[[str], Awaitable[None]]
 
 
-def router(batches: BatchRoutes) -> APIRouter:
+def routes(batches: BatchRoutes) -> Routes:
     """Make the routes."""
-    routes = APIRouter()
+    routes = Routes()
     filing = batches.filing
 
     async def create(request: Request) -> Response:
@@ -91,10 +93,10 @@ def router(batches: BatchRoutes) -> APIRouter:
 
     for prefix in ("/v1", ""):
         one = f"{prefix}/batches/{{batch_id}}"
-        routes.add_api_route(f"{prefix}/batches", create, methods=["POST"])
-        routes.add_api_route(f"{prefix}/batches", listed, methods=["GET"])
-        routes.add_api_route(one, retrieve, methods=["GET"])
-        routes.add_api_route(f"{one}/cancel", cancel, methods=["POST"])
+        routes.add(f"{prefix}/batches", create, "POST")
+        routes.add(f"{prefix}/batches", listed, "GET")
+        routes.add(one, retrieve, "GET")
+        routes.add(f"{one}/cancel", cancel, "POST")
     return routes
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
 from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.bodies import read_object
 from app.api.caller import caller_id
 from app.api.paging import page_body, read_cut
+from app.api.routing import Routes
 from app.core.errors import NotFound
 from app.core.surface import NewId
 from app.exchange.memory import Memory
@@ -50,9 +52,9 @@ class Keeping(Struct, frozen=True):
         return self.memory.expiry()
 
 
-def router(keeping: Keeping) -> APIRouter:
+def routes(keeping: Keeping) -> Routes:
     """Make the routes."""
-    routes = APIRouter()
+    routes = Routes()
 
     async def create(request: Request) -> Response:
         body = await read_object(request, keeping.max_body_bytes)
@@ -110,14 +112,14 @@ def router(keeping: Keeping) -> APIRouter:
 
     for prefix in ("/v1", ""):
         one = f"{prefix}/conversations/{{conversation_id}}"
-        routes.add_api_route(f"{prefix}/conversations", create, methods=["POST"])
-        routes.add_api_route(one, retrieve, methods=["GET"])
-        routes.add_api_route(one, update, methods=["POST"])
-        routes.add_api_route(one, delete, methods=["DELETE"])
-        routes.add_api_route(f"{one}/items", add_items, methods=["POST"])
-        routes.add_api_route(f"{one}/items", list_items, methods=["GET"])
-        routes.add_api_route(f"{one}/items/{{item_id}}", retrieve_item, methods=["GET"])
-        routes.add_api_route(f"{one}/items/{{item_id}}", delete_item, methods=["DELETE"])
+        routes.add(f"{prefix}/conversations", create, "POST")
+        routes.add(one, retrieve, "GET")
+        routes.add(one, update, "POST")
+        routes.add(one, delete, "DELETE")
+        routes.add(f"{one}/items", add_items, "POST")
+        routes.add(f"{one}/items", list_items, "GET")
+        routes.add(f"{one}/items/{{item_id}}", retrieve_item, "GET")
+        routes.add(f"{one}/items/{{item_id}}", delete_item, "DELETE")
     return routes
 
 

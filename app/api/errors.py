@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Mapping
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.listing import why_unserved
-from app.core.errors import ApiError, BadRequest, Internal, MethodNotAllowed, NotFound
+from app.core.errors import ApiError, Internal, MethodNotAllowed, NotFound
 from app.wire.codec import encode
 
 _log = logging.getLogger(__name__)
@@ -54,19 +55,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         return error_response(_of_http(request, error), error.headers)
 
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-        first = error.errors()[0]
-        path = ".".join(str(step) for step in first["loc"][1:])
-        return error_response(BadRequest(f"Invalid '{path}': {first['msg']}.", param=path, code="invalid_value"))
-
     async def defect(_: Request, error: Exception) -> Response:
         _log.error("a defect of this proxy", exc_info=error)
         return error_response(Internal())
 
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, defect)
 
 

@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
 from msgspec import Struct, field
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response as PlainResponse
-from starlette.responses import StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
 
 from app.api.caller import caller_id
 from app.api.conversations import answer
 from app.api.forms import Form, read_form
 from app.api.paging import page_body, read_cut
+from app.api.routing import Routes
 from app.core.errors import BadRequest, NotFound
 from app.core.surface import NewId
 from app.exchange.memory import Memory
@@ -63,9 +62,9 @@ class Filing(Struct):
         return self.blobs
 
 
-def router(filing: Filing) -> APIRouter:
+def routes(filing: Filing) -> Routes:
     """Make the routes."""
-    routes = APIRouter()
+    routes = Routes()
 
     async def create(request: Request) -> Response:
         uploading = _Uploading(filing, caller_id(request))
@@ -102,7 +101,7 @@ def router(filing: Filing) -> APIRouter:
     async def retrieve(request: Request, file_id: str) -> Response:
         return answer(_object(await found(request, file_id)))
 
-    async def content(request: Request, file_id: str) -> PlainResponse:
+    async def content(request: Request, file_id: str) -> Response:
         file = await found(request, file_id)
         pieces = filing.place.read(file.id)
         try:
@@ -127,11 +126,11 @@ def router(filing: Filing) -> APIRouter:
 
     for prefix in ("/v1", ""):
         one = f"{prefix}/files/{{file_id}}"
-        routes.add_api_route(f"{prefix}/files", create, methods=["POST"])
-        routes.add_api_route(f"{prefix}/files", listed, methods=["GET"])
-        routes.add_api_route(one, retrieve, methods=["GET"])
-        routes.add_api_route(one, delete, methods=["DELETE"])
-        routes.add_api_route(f"{one}/content", content, methods=["GET"], response_model=None)
+        routes.add(f"{prefix}/files", create, "POST")
+        routes.add(f"{prefix}/files", listed, "GET")
+        routes.add(one, retrieve, "GET")
+        routes.add(one, delete, "DELETE")
+        routes.add(f"{one}/content", content, "GET")
     return routes
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
+from app.api.routing import Routes
 from app.wire.codec import encode
 
 
-def router(is_ready: Callable[[], bool], version: str) -> APIRouter:
+def routes(is_ready: Callable[[], bool], version: str) -> Routes:
     """Make the routes."""
-    routes = APIRouter()
+    routes = Routes()
 
-    async def healthz() -> Response:
+    async def healthz(_: Request) -> Response:
         return Response(encode({"status": "ok", "version": version}), media_type="application/json")
 
-    async def readyz() -> Response:
+    async def readyz(_: Request) -> Response:
         ready = is_ready()
         body = encode({"status": "ready" if ready else "not ready"})
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
-    routes.add_api_route("/healthz", healthz, methods=["GET", "HEAD"])
-    routes.add_api_route("/readyz", readyz, methods=["GET", "HEAD"])
+    routes.add("/healthz", healthz, "GET", "HEAD")
+    routes.add("/readyz", readyz, "GET", "HEAD")
     return routes

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from fastapi import APIRouter, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message
 
+from app.api.routing import Routes
 from app.core.errors import ApiError
 from app.limits.buckets import Buckets
 from app.limits.guard import AccountGuard
@@ -62,22 +64,22 @@ class Visit:
             self._metrics.streams_open.dec()
 
 
-def router(metrics: Metrics, store: Callable[[], Store | None]) -> APIRouter:
+def routes(metrics: Metrics, store: Callable[[], Store | None]) -> Routes:
     """Make the route.
 
     Args:
         metrics: What is shown.
         store: The store, once it is open; it is asked for nothing at every reading.
     """
-    routes = APIRouter()
+    routes = Routes()
 
-    async def show() -> Response:
+    async def show(_: Request) -> Response:
         answers = await _answers(store())
         if answers is not None:
             metrics.state(Reading("flarelay_store_up", float(answers)))
         return Response(metrics.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
-    routes.add_api_route(PATH, show, methods=["GET"])
+    routes.add(PATH, show, "GET")
     return routes
 
 

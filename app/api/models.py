@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
+from app.api.routing import Routes
 from app.catalog.catalogue import Catalogue
 from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.wire.codec import encode
 
 
-def router(catalogue: Callable[[], Catalogue]) -> APIRouter:
+def routes(catalogue: Callable[[], Catalogue]) -> Routes:
     """Make the routes; ids hold slashes, so the last part of the path is all of the id."""
-    routes = APIRouter()
+    routes = Routes()
 
     async def list_models(request: Request) -> Response:
         caller: Caller = request.state.caller
@@ -35,8 +37,8 @@ def router(catalogue: Callable[[], Catalogue]) -> APIRouter:
         return Response(encode(entry), media_type="application/json")
 
     for prefix in ("/v1", ""):
-        routes.add_api_route(f"{prefix}/models", list_models, methods=["GET"])
-        routes.add_api_route(f"{prefix}/models/{{model:path}}", retrieve_model, methods=["GET"])
+        routes.add(f"{prefix}/models", list_models, "GET")
+        routes.add(f"{prefix}/models/{{model:path}}", retrieve_model, "GET")
     return routes
 
 

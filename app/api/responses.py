@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Request, Response
-from starlette.responses import Response as PlainResponse
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.caller import caller_id
 from app.api.conversations import Keeping, answer
 from app.api.follow import Follower, no_stream
 from app.api.paging import page_body, read_cut
+from app.api.routing import Routes
 from app.core.errors import BadRequest, NotFound
 from app.store.contract import StoredResponse
 from app.wire.codec import decode, encode
 
 
-def router(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) -> APIRouter:
+def routes(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) -> Routes:
     """Make the routes; ``stop`` is told of work that has been cancelled."""
-    routes = APIRouter()
+    routes = Routes()
 
-    async def retrieve(request: Request, response_id: str) -> PlainResponse:
+    async def retrieve(request: Request, response_id: str) -> Response:
         caller = caller_id(request)
         found = await keeping.store.responses.get(caller, response_id)
         if found is None:
@@ -60,10 +61,10 @@ def router(keeping: Keeping, follower: Follower, stop: Callable[[str], None]) ->
 
     for prefix in ("/v1", ""):
         one = f"{prefix}/responses/{{response_id}}"
-        routes.add_api_route(one, retrieve, methods=["GET"], response_model=None)
-        routes.add_api_route(one, delete, methods=["DELETE"])
-        routes.add_api_route(f"{one}/cancel", cancel, methods=["POST"])
-        routes.add_api_route(f"{one}/input_items", input_items, methods=["GET"])
+        routes.add(one, retrieve, "GET")
+        routes.add(one, delete, "DELETE")
+        routes.add(f"{one}/cancel", cancel, "POST")
+        routes.add(f"{one}/input_items", input_items, "GET")
     return routes
 
 

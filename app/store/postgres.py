@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.store.connections import WAIT_SECONDS
 from app.store.failures import Health
+from app.store.schema import speak_postgresql
 
 R = TypeVar("R")
 
@@ -31,6 +32,7 @@ class PostgresConnections:
     __slots__ = ("_health", "_reading", "_writing")
 
     def __init__(self, url: URL, health: Health) -> None:
+        speak_postgresql()
         self._health = health
         self._writing = create_async_engine(
             url,

@@ -38,11 +38,31 @@ OUTPUT: Final = 1
 
 _LONGEST_KEY = 200
 
-# In the words of the queries: SQLite uses a partial index only for the very same condition.
-_LIVING: Final[dict[str, Any]] = {"sqlite_where": text("gone = 0"), "postgresql_where": text("NOT gone")}
-_GONE: Final[dict[str, Any]] = {"sqlite_where": text("gone = 1"), "postgresql_where": text("gone")}
+_POSTGRESQL: Final = "postgresql_where"
 
 metadata = MetaData()
+
+
+def _partial(name: str, column: Column[Any], sqlite: str, postgresql: str) -> None:
+    """An index of some rows. The condition is in the words of the queries: SQLite uses it only for the very same."""
+    Index(name, column, sqlite_where=text(sqlite)).info[_POSTGRESQL] = text(postgresql)
+
+
+def _of_living(name: str, column: Column[Any]) -> None:
+    _partial(name, column, "gone = 0", "NOT gone")
+
+
+def _of_gone(name: str, column: Column[Any]) -> None:
+    _partial(name, column, "gone = 1", "gone")
+
+
+def speak_postgresql() -> None:
+    """Tell the indexes what PostgreSQL is to be told of them: SQLAlchemy loads all of its dialect then."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if _POSTGRESQL in index.info:
+                index.dialect_kwargs[_POSTGRESQL] = index.info[_POSTGRESQL]
+
 
 responses = Table(
     "responses",
@@ -66,8 +86,8 @@ responses = Table(
     Column("gone", Boolean, nullable=False, server_default=false()),
 )
 Index("responses_root", responses.c.root_id, responses.c.expires_at)
-Index("responses_expiry", responses.c.expires_at, **_LIVING)
-Index("responses_gone", responses.c.id, **_GONE)
+_of_living("responses_expiry", responses.c.expires_at)
+_of_gone("responses_gone", responses.c.id)
 
 response_items = Table(
     "response_items",
@@ -93,8 +113,8 @@ conversations = Table(
     Column("expires_at", Double),
     Column("gone", Boolean, nullable=False, server_default=false()),
 )
-Index("conversations_expiry", conversations.c.expires_at, **_LIVING)
-Index("conversations_gone", conversations.c.id, **_GONE)
+_of_living("conversations_expiry", conversations.c.expires_at)
+_of_gone("conversations_gone", conversations.c.id)
 
 conversation_items = Table(
     "conversation_items",
@@ -196,8 +216,8 @@ files = Table(
     Column("gone", Boolean, nullable=False, server_default=false()),
 )
 Index("files_list", files.c.caller, files.c.created_at, files.c.id)
-Index("files_expiry", files.c.expires_at, **_LIVING)
-Index("files_gone", files.c.id, **_GONE)
+_of_living("files_expiry", files.c.expires_at)
+_of_gone("files_gone", files.c.id)
 
 batches = Table(
     "batches",
@@ -229,14 +249,9 @@ batches = Table(
     Column("gone", Boolean, nullable=False, server_default=false()),
 )
 Index("batches_list", batches.c.caller, batches.c.created_at, batches.c.id)
-Index(
-    "batches_living",
-    batches.c.next_at,
-    sqlite_where=text("living = 1"),
-    postgresql_where=text("living"),
-)
-Index("batches_expiry", batches.c.purge_at, **_LIVING)
-Index("batches_gone", batches.c.id, **_GONE)
+_partial("batches_living", batches.c.next_at, "living = 1", "living")
+_of_living("batches_expiry", batches.c.purge_at)
+_of_gone("batches_gone", batches.c.id)
 
 batch_lines = Table(
     "batch_lines",

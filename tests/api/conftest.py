@@ -64,10 +64,10 @@ def world(catalogue):
         lambda: world.now,
     )
     world.app = FastAPI(openapi_url=None, redirect_slashes=False)
-    world.app.include_router(keys.router(keeping))
+    world.app.router.routes.extend(keys.routes(keeping))
     stats = {"limiter": lambda: {"backend": "memory", "owners": 3}, "guard": lambda: {"waiting": 0}}
-    world.app.include_router(
-        usage.router(world.accounting, lambda: catalogue, lambda: world.now, 10_000, stats),
+    world.app.router.routes.extend(
+        usage.routes(world.accounting, lambda: catalogue, lambda: world.now, 10_000, stats),
     )
     errors.install(world.app)
     return world

@@ -306,8 +306,8 @@ async def test_everything_over_the_real_store_and_a_real_socket(kind, tmp_path):
             await opened[0].close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
-    app.include_router(
-        keys.router(KeyKeeping(lambda: opened[0].keys, ring.fixed, ring.refresh, os.urandom, lambda: NOW))
+    app.router.routes.extend(
+        keys.routes(KeyKeeping(lambda: opened[0].keys, ring.fixed, ring.refresh, os.urandom, lambda: NOW))
     )
     errors.install(app)
     with serving(app) as address:

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from fastapi import APIRouter, Request, Response
 from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.admin.reading import query_flag, read_edit, read_keep_seconds, read_new, refuse_unknown
 from app.api.bodies import read_object
 from app.api.paging import page_body, read_cut
+from app.api.routing import Routes
 from app.core.errors import BadRequest, Forbidden, NotFound
 from app.core.key import ApiKey
 from app.keys.record import Place, key_object, revoked, rotated
@@ -119,9 +121,9 @@ class KeyKeeping(Struct, frozen=True):
             _log.warning("a key was changed, and this process will see it a little later", exc_info=error)
 
 
-def router(keeping: KeyKeeping) -> APIRouter:
+def routes(keeping: KeyKeeping) -> Routes:
     """Make the routes."""
-    routes = APIRouter()
+    routes = Routes()
 
     async def create(request: Request) -> Response:
         now = keeping.clock()
@@ -149,7 +151,7 @@ def router(keeping: KeyKeeping) -> APIRouter:
         page = [key_object(place, key, now) for place, key in found[: cut.limit]]
         return _answer(page_body(page, has_more=len(found) > cut.limit))
 
-    async def retrieve(key_id: str) -> Response:
+    async def retrieve(_: Request, key_id: str) -> Response:
         place, key = await keeping.find(key_id)
         return _answer(key_object(place, key, keeping.clock()))
 
@@ -166,18 +168,18 @@ def router(keeping: KeyKeeping) -> APIRouter:
         changed = await keeping.change(key_id, lambda key: rotated(_not_revoked(key), digest(secret), now, seconds))
         return _answer({**key_object("store", changed, now), "key": secret})
 
-    async def revoke(key_id: str) -> Response:
+    async def revoke(_: Request, key_id: str) -> Response:
         now = keeping.clock()
         await keeping.change(key_id, lambda key: revoked(key, now))
         return _answer({"id": key_id, "object": "api_key.deleted", "deleted": True})
 
     one = "/admin/keys/{key_id}"
-    routes.add_api_route("/admin/keys", create, methods=["POST"])
-    routes.add_api_route("/admin/keys", list_keys, methods=["GET"])
-    routes.add_api_route(one, retrieve, methods=["GET"])
-    routes.add_api_route(one, update, methods=["POST", "PATCH"])
-    routes.add_api_route(one, revoke, methods=["DELETE"])
-    routes.add_api_route(f"{one}/rotate", rotate, methods=["POST"])
+    routes.add("/admin/keys", create, "POST")
+    routes.add("/admin/keys", list_keys, "GET")
+    routes.add(one, retrieve, "GET")
+    routes.add(one, update, "POST", "PATCH")
+    routes.add(one, revoke, "DELETE")
+    routes.add(f"{one}/rotate", rotate, "POST")
     return routes
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, Final, cast, get_args
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.admin.reading import query_integer, refuse_unknown
+from app.api.routing import Routes
 from app.catalog.catalogue import Catalogue
 from app.core.errors import NotFound
 from app.exchange.accounting import Accounting
@@ -22,13 +24,13 @@ DEFAULT_DAYS: Final = 30
 MOST_DAYS: Final = 400
 
 
-def router(
+def routes(
     accounting: Accounting,
     catalogue: Callable[[], Catalogue],
     clock: Callable[[], float],
     allocation: float | None,
     stats: Mapping[str, Callable[[], Mapping[str, Any]]],
-) -> APIRouter:
+) -> Routes:
     """Make the routes.
 
     Args:
@@ -38,7 +40,7 @@ def router(
         allocation: Neurons that the account may use in a day; ``None`` where there is no such limit.
         stats: By name, what tells how a part of the limiting stands, JSON-ready.
     """
-    routes = APIRouter()
+    routes = Routes()
 
     async def usage(request: Request) -> Response:
         refuse_unknown(request.query_params, ("days", "by", "key", "model"))
@@ -58,11 +60,11 @@ def router(
 
         return _answer(await asyncio.to_thread(written))
 
-    async def limits() -> Response:
+    async def limits(_: Request) -> Response:
         return _answer(encode({"object": "limits", **{name: stat() for name, stat in stats.items()}}))
 
-    routes.add_api_route("/admin/usage", usage, methods=["GET"])
-    routes.add_api_route("/admin/limits", limits, methods=["GET"])
+    routes.add("/admin/usage", usage, "GET")
+    routes.add("/admin/limits", limits, "GET")
     return routes
 
 
