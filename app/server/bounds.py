@@ -62,6 +62,8 @@ class Refusal:
         self._line = f"HTTP/1.1 {error.status} {phrase}\r\n".encode()
         self._rest = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
         self._body = body
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._begin = b""
 
     def answer(
         self, headers: list[tuple[bytes, bytes]], request_id: str, *, close: bool, head_only: bool = False
@@ -74,7 +76,16 @@ class Refusal:
             close: The connection ends with it.
             head_only: It answers a HEAD request.
         """
-        more = b"".join([b"%b: %b\r\n" % header for header in headers])
-        more += b"x-request-id: %b\r\n" % request_id.encode()
-        end = b"connection: close\r\n\r\n" if close else b"\r\n"
-        return self._line + more + self._rest + end + (b"" if head_only else self._body)
+        if headers is not self._headers:
+            # Once a second: the server makes them anew for the date.
+            self._headers = headers
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            self._begin = b"".join([self._line, *lines, self._rest, b"x-request-id: "])
+        return b"".join(
+            (
+                self._begin,
+                request_id.encode(),
+                b"\r\nconnection: close\r\n\r\n" if close else b"\r\n\r\n",
+                b"" if head_only else self._body,
+            )
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.api.caller import REQUEST_ID_PREFIX, request_id_of
 from app.api.presence import DEPARTURE
 from app.server.bounds import Refusal
-from app.server.door import OPEN_PATHS, Door
+from app.server.door import OPEN_PATHS, REFUSAL_SECONDS, Door
+from app.server.plain import plain_request
 from app.server.writing import JoinedWrites
 
 CROWD: Final = 100
@@ -61,6 +63,7 @@ class Connection(HttpToolsProtocol):
         self._crowded = False
         self._deaf = False
         self._put_off = b""
+        self._refused_at = -math.inf
         self._on_departure: Callable[[], None] | None = None
         self._extensions: dict[str, dict[Any, Any]] = {DEPARTURE: {"tell": self.tell_departure}}
         self._reads = 0
@@ -108,23 +111,53 @@ class Connection(HttpToolsProtocol):
         if self._put_off:
             # It is longer than it looked, so it is not one of those.
             data, self._put_off = self._put_off + data, b""
-        elif len(data) <= MOST_PUT_OFF_BYTES and self._is_full() and self._puts_off(data):
-            self._put_off = data
-            self._door.put_off.append(self)
-            return
+        elif len(data) <= MOST_PUT_OFF_BYTES and self._is_full() and self._is_for_refusal(data):
+            if self._door.puts_off():
+                self._put_off = data
+                self._door.put_off.append(self)
+                return
+            if self._refuses(data):
+                return
         self._take(data)
 
     def take_put_off(self) -> None:
         """Take what was put off when it came; called by the door."""
         data, self._put_off = self._put_off, b""
-        if data and not self.transport.is_closing():
+        if data and not self.transport.is_closing() and not (self._is_full() and self._refuses(data)):
             self._take(data)
 
-    def _puts_off(self, data: bytes) -> bool:
-        """Tell whether a request that is likely to be refused is to wait for that."""
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; called by uvicorn's timer, which does not know of refusals without a parser."""
+        left = self._refused_at + self.timeout_keep_alive - self.loop.time()
+        if self._put_off or left > 0:
+            self._keep_alive(max(left, REFUSAL_SECONDS))
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _is_for_refusal(self, data: bytes) -> bool:
+        """Tell whether a request begins here that is to be refused, unless there is room before it is looked at."""
         cycle = self._current()
         between = cycle is None or (cycle.response_complete and not self.pipeline)
-        return between and not self._is_in_head() and not data.startswith(_OPEN_REQUESTS) and self._door.puts_off()
+        return between and not self._is_in_head() and not data.startswith(_OPEN_REQUESTS)
+
+    def _refuses(self, data: bytes) -> bool:
+        """Refuse a whole request of the plain kind as it is; any other takes the parser, and three times as long."""
+        door = self._door
+        if self._crowded or door.last_requests:
+            return False
+        named = plain_request(data)
+        if named is None:
+            return False
+        door.refused += 1
+        request_id = request_id_of({b"x-request-id": named}, door.new_id)
+        self.transport.write(door.full.answer(self.server_state.default_headers, request_id, close=False))
+        self._refused_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive(self.timeout_keep_alive)
+        return True
+
+    def _keep_alive(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _take(self, data: bytes) -> None:
         if self._deaf:

@@ -305,6 +305,20 @@ async def test_what_was_put_off_is_served_when_there_is_room_again(nothing_promp
         assert server.door.refused == 0
 
 
+async def test_who_is_refused_again_and_again_keeps_its_connection():
+    async with full(keep_alive_seconds=1) as (_, connect):
+        busy, idle = await connect(), await connect()
+        assert (await idle.get("/healthz")).status == 200
+        began = time.monotonic()
+        while time.monotonic() < began + 2.2:
+            answer = await busy.post("/a", {"x": 1})
+            assert (answer.status, "connection" in answer.headers) == (503, False)
+            await asyncio.sleep(0.2)
+        assert idle.reader.at_eof()
+        assert await busy.reader.read() == b""
+        assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("rest", [b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"])
 async def test_what_comes_in_pieces_is_not_put_off_further(nothing_prompt, rest):
     async with full() as (server, connect):
