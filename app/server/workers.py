@@ -100,7 +100,6 @@ def run_workers(
         raise WorkersError("workers cannot be started from a process that has threads")
     most_seconds = drain_delay + drain_seconds + LAST_WORDS_SECONDS + CANCEL_SECONDS + CLOSE_SECONDS + _SLACK_SECONDS
     # What lives from the start is never looked at again by a collector, so its memory stays shared.
-    gc.collect()
     gc.freeze()
     with contextlib.ExitStack() as stack:
         status = _Supervisor(count, work, listeners, beside, most_seconds, stack).run()
