@@ -39,6 +39,6 @@ def plain_request(data: bytes) -> bytes | None:
 
 
 def _value(data: bytes, head: bytes, start: bytes) -> bytes:
-    """What follows the start of a line; empty where there is no such line."""
-    at = head.find(start)
+    """What follows the start of a line, of the last that has it; empty where there is none."""
+    at = head.rfind(start)
     return b"" if at < 0 else data[at + len(start) : head.index(b"\r", at)].strip()

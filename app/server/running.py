@@ -111,8 +111,8 @@ def run(
         # Before the server: what cannot be opened is said in one sentence, not in a trace of the start.
         if prepare is not None:
             await prepare()
-        # What lives from the start lives to the end: the collector need not look at it again. Nor for a first time: a tenth
-        # of the start would go into finding that nothing of it is garbage.
+        # What lives from the start lives to the end: the collector need not look at it again. Nor for a first time: a
+        # tenth of the start would go into finding that nothing of it is garbage.
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         gc.enable()
