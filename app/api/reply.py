@@ -23,40 +23,6 @@ class ClientLeft(Exception):
     """The client has gone before its request was whole."""
 
 
-class EventStream(EventSourceResponse):
-    """A stream of finished frames.
-
-    The library's own way of sending starts a task group with three tasks per stream, encodes each event and ends every
-    stream on a signal of its own; frames here are finished bytes, and who watches the client is ``Presence``.
-    """
-
-    def __init__(self, exchange: Exchange, first: bytes, presence: Presence, headers: Mapping[str, str]) -> None:
-        super().__init__(content=_nothing(), headers=headers, sep="\n", ping=0)
-        self._exchange = exchange
-        self._first = first
-        self._presence = presence
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the status, then every block as it comes."""
-        del scope, receive
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        presence, more = self._presence, self._exchange.more
-        unsent = self._first
-        try:
-            while True:
-                # The first block may be empty, where a surface has nothing to say before the first text.
-                await presence.send(unsent, more=True)
-                unsent = b""
-                unsent = await more()
-                if not unsent:
-                    break
-        except asyncio.CancelledError:
-            if not presence.resume():
-                raise
-            await presence.send(unsent + await self._exchange.break_off(shutting_down()), more=True)
-        await presence.send(b"", more=False)
-
-
 async def _nothing() -> AsyncIterator[bytes]:
     """No blocks: a stream asks its exchange for them."""
     for block in tuple[bytes, ...]():
@@ -83,6 +49,9 @@ class Replies:
         self._background = background
         self._max_body_bytes = max_body_bytes
         self._keep_alive_seconds = keep_alive_seconds
+        # The library says once what a stream's headers are; making a response for each takes longer than its sending.
+        library = EventSourceResponse(content=_nothing(), headers=_STREAM_HEADERS, sep="\n", ping=0)
+        self._stream_headers = library.raw_headers
 
     async def serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one exchange from the request's first byte to the answer's last."""
@@ -134,10 +103,29 @@ class Replies:
             exchange.fail(Internal())
             raise
         if exchange.stream:
-            stream = EventStream(exchange, first, presence, {**_STREAM_HEADERS, **exchange.headers})
-            await stream(scope, receive, send)
+            await self._stream(exchange, first, presence, send)
         else:
             await send_json(200, body, exchange.headers, send)
+
+    async def _stream(self, exchange: Exchange, first: bytes, presence: Presence, send: Send) -> None:
+        """Send the status, then every block as it comes."""
+        headers = [*self._stream_headers, *_raw(exchange.headers)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        more = exchange.more
+        unsent = first
+        try:
+            while True:
+                # The first block may be empty, where a surface has nothing to say before the first text.
+                await presence.send(unsent, more=True)
+                unsent = b""
+                unsent = await more()
+                if not unsent:
+                    break
+        except asyncio.CancelledError:
+            if not presence.resume():
+                raise
+            await presence.send(unsent + await exchange.break_off(shutting_down()), more=True)
+        await presence.send(b"", more=False)
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """Read a request's body.
@@ -177,6 +165,9 @@ async def send_json(status: int, body: bytes, headers: Mapping[str, str], send: 
 async def send_bytes(status: int, body: bytes, content_type: str, headers: Mapping[str, str], send: Send) -> None:
     """Send one body."""
     raw_headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
-    raw_headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw_headers})
+    await send({"type": "http.response.start", "status": status, "headers": raw_headers + _raw(headers)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -60,7 +60,6 @@ class Writer(Protocol):
         """Take the next event of one choice: whole frames, or nothing."""
 
 
-@runtime_checkable
 class KeptWriter(Protocol):
     """A writer whose answer can be kept."""
 

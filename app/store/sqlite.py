@@ -113,7 +113,10 @@ async def _in_thread(threads: ThreadPoolExecutor, run: Callable[[], R]) -> R:
 
 def _engine(url: URL, connections: int, **options: Any) -> Engine:  # noqa: ANN401 - SQLAlchemy's own options
     # Values are what clients wrote; they must not come into an error's text, which is logged.
-    return create_engine(url, hide_parameters=True, pool_size=connections, max_overflow=0, **options)
+    engine = create_engine(url, hide_parameters=True, pool_size=connections, max_overflow=0, **options)
+    # Several rows in one statement: the driver lets other threads run at each, and has to wait for its turn again.
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+    return engine
 
 
 def _make_file(path: Path) -> None:

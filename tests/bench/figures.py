@@ -52,6 +52,7 @@ FIGURES: Final = {
         Figure("fixed", "CPU / one-chunk chat stream (what a stream costs by itself)", "µs"),
         Figure("burst_chat", "CPU / 100-chunk chat stream, burst", "µs"),
         Figure("burst_responses", "CPU / 100-chunk Responses stream, burst", "µs"),
+        Figure("burst_unkept", "  one that is not kept in the store", "µs"),
         Figure("paced", "CPU / chunk, 10 ms apart, 40 chat streams", "µs", digits=1),
         _wall("latency_p50", "unstreamed answer p50, one connection"),
         _wall("latency_p99", "unstreamed answer p99, one connection"),

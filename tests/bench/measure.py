@@ -67,6 +67,8 @@ class Target:
             body["input"] = prompt
         if case.stream:
             body["stream"] = True
+        if not case.kept:
+            body["store"] = False
         last = ("[DONE]" if case.path == CHAT else "response.completed") if case.stream else ""
         return Load(
             host=self.host,

@@ -7,7 +7,18 @@ from typing import Final
 
 from tests.bench.answers import Wanted
 
-GROUPS: Final = ("unstreamed", "fixed", "burst_chat", "burst_responses", "paced", "latency", "load", "memory", "start")
+GROUPS: Final = (
+    "unstreamed",
+    "fixed",
+    "burst_chat",
+    "burst_responses",
+    "burst_unkept",
+    "paced",
+    "latency",
+    "load",
+    "memory",
+    "start",
+)
 """What ``--only`` chooses from."""
 
 
@@ -81,6 +92,7 @@ class Case:
         stream: Whether the client asks for a stream.
         requests: Of one measurement.
         connections: At a time.
+        kept: An answer that can be kept is.
     """
 
     name: str
@@ -89,6 +101,7 @@ class Case:
     stream: bool
     requests: int
     connections: int
+    kept: bool = True
 
 
 def cases(plan: Plan, groups: frozenset[str]) -> list[Case]:
@@ -103,6 +116,7 @@ def cases(plan: Plan, groups: frozenset[str]) -> list[Case]:
         Case("fixed", chat, Wanted(1), stream=True, requests=plan.fixed, connections=16),
         Case("burst_chat", chat, Wanted(100), stream=True, requests=plan.burst, connections=16),
         Case("burst_responses", responses, Wanted(100), stream=True, requests=plan.burst, connections=16),
+        Case("burst_unkept", responses, Wanted(100), True, plan.burst, connections=16, kept=False),
         Case("paced", chat, Wanted(plan.paced_pieces, 10), True, plan.paced_streams, plan.paced_streams),
     )
     wanted = groups | ({"fixed"} if "paced" in groups else set()) | ({"unstreamed"} if "load" in groups else set())
