@@ -41,7 +41,7 @@ API_VERSION = "2020-10-01"
 
 REQUEST_ID_PREFIX: Final = "req_"
 
-NONE_DIRECT: Final[Mapping[str, ASGIApp]] = MappingProxyType({})
+_NO_ROUTES: Final[Mapping[str, ASGIApp]] = MappingProxyType({})
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PICTURE_NAME = re.compile(r"[0-9a-f]{32}")
@@ -90,7 +90,7 @@ class Gate:
         metrics_key: str | None = None,
         *,
         metrics_public: bool = False,
-        direct: Mapping[str, ASGIApp] = NONE_DIRECT,
+        direct: Mapping[str, ASGIApp] = _NO_ROUTES,
     ) -> None:
         self._app = app
         self._direct = direct
