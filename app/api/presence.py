@@ -35,7 +35,7 @@ class Presence:
     """Watches whether the client is still there, and cancels the task that serves it when it is not.
 
     While a stream is silent it also sends comment lines, so that nobody between here and the client takes the silence
-    for death. Nothing of it is done per chunk.
+    for death. Nothing of it is done per chunk. To be made in the task that it watches over.
 
     Args:
         scope: What the server says of the request.
@@ -65,7 +65,9 @@ class Presence:
         self._interval = interval
         self._drain = drain
         self._exchange = exchange
-        self._served: asyncio.Task[object] | None = None
+        served = asyncio.current_task()
+        assert served is not None  # noqa: S101 - it is made by the task that serves the request
+        self._served = served
         self._listener: asyncio.Task[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
@@ -75,7 +77,6 @@ class Presence:
         self.interrupted = False
 
     async def __aenter__(self) -> Self:
-        self._served = asyncio.current_task()
         if self._tell is not None:
             self._tell(self._leave)
         else:
@@ -93,7 +94,6 @@ class Presence:
                 waits.cancel()
         self._drain.leave(self)
         if kind is asyncio.CancelledError and self.left:
-            assert self._served is not None  # noqa: S101 - set on entering
             # Only our own cancellation ends here; one from outside goes on.
             return self._served.uncancel() == 0
         return False
@@ -101,13 +101,11 @@ class Presence:
     def interrupt(self) -> None:
         """Cancel the task, which then ends the answer; see ``resume``."""
         if not self.left and (self._exchange is None or not self._exchange.ending):
-            assert self._served is not None  # noqa: S101 - set on entering
             self.interrupted = True
             self._served.cancel()
 
     def resume(self) -> bool:
         """Tell whether a cancellation that was caught is an interruption; then the task goes on, to end the answer."""
-        assert self._served is not None  # noqa: S101 - set on entering
         return self.interrupted and self._served.uncancel() == 0
 
     async def send(self, block: bytes, *, more: bool) -> None:
@@ -125,7 +123,6 @@ class Presence:
 
     def _leave(self) -> None:
         self.left = True
-        assert self._served is not None  # noqa: S101 - set on entering
         if not self.interrupted:
             self._served.cancel()
 

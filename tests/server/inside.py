@@ -128,3 +128,9 @@ def inside(application=Application, drain_seconds=0.2, drain_delay=0.0, **bounds
         made.end()
         made.thread.join(10)
         assert not made.thread.is_alive()
+
+
+async def soon(condition):
+    """Wait for something that the server will bring about."""
+    while not condition():
+        await asyncio.sleep(0.005)

@@ -11,7 +11,7 @@ import pytest
 from app.api.ids import new_id
 from app.server import Bounds, door, running
 from app.server.door import Door
-from tests.server.inside import inside
+from tests.server.inside import inside, soon
 from tests.server.processes import clients
 from tests.serving import until
 
@@ -218,12 +218,6 @@ async def full(**arguments):
             held.writer.write(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
             until(lambda: server.app.held == 1)
             yield server, connect
-
-
-async def soon(condition):
-    """Wait for something that the server will bring about."""
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from app.api.presence import DEPARTURE, Presence
 from app.wire.sse import KEEP_ALIVE
-from tests.server.inside import Application, inside
+from tests.server.inside import Application, inside, soon
 from tests.server.processes import clients
 
 LARGE = 300_000
@@ -75,9 +75,9 @@ async def connect(server):
 async def test_who_leaves_is_missed_at_once(server, connect, length):
     client = await connect()
     client.writer.write(b"POST /wait HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length + b"a" * length)
-    await eventually(lambda: server.app.arrived == 1)
+    await soon(lambda: server.app.arrived == 1)
     client.writer.close()
-    await eventually(lambda: server.app.gone == 1)
+    await soon(lambda: server.app.gone == 1)
 
 
 async def test_who_stays_is_not(server, connect):
@@ -93,9 +93,9 @@ async def test_who_stays_is_not(server, connect):
 async def test_the_second_of_two_pipelined_requests_is_missed_too(server, connect):
     client = await connect()
     client.writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\nGET /wait HTTP/1.1\r\nhost: x\r\n\r\n")
-    await eventually(lambda: server.app.arrived == 2)
+    await soon(lambda: server.app.arrived == 2)
     client.writer.close()
-    await eventually(lambda: server.app.gone == 1)
+    await soon(lambda: server.app.gone == 1)
 
 
 async def test_silence_is_broken_and_only_silence(server, connect):
@@ -110,8 +110,3 @@ async def answered(client, path):
     """All bytes of an answer."""
     client.writer.write(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path.encode())
     return await client.reader.readuntil(b"\r\n0\r\n\r\n")
-
-
-async def eventually(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
